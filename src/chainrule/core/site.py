@@ -1,0 +1,33 @@
+"""Call sites: where in the user's program the running operation was called.
+
+Takes: the Python stack. Gives: a cheap reference to the first frame outside chainrule.
+The one idea: remember a code object and an offset (no text) and format them only in an error.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from chainrule.core.errors import PACKAGE_DIR, Site
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+# Whether a code object belongs to chainrule; keyed by file name, so it stays small.
+_is_ours: dict[str, bool] = {}
+
+
+def user_site(depth: int = 2) -> Site | None:
+    """Return the nearest frame outside chainrule, starting ``depth`` frames up the stack."""
+    frame = sys._getframe(depth)
+    while frame is not None:
+        code: CodeType = frame.f_code
+        name = code.co_filename
+        ours = _is_ours.get(name)
+        if ours is None:
+            ours = _is_ours[name] = name.startswith(PACKAGE_DIR)
+        if not ours:
+            return code, frame.f_lasti
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
