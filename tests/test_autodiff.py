@@ -308,7 +308,8 @@ def test_checkpoint_gives_the_same_derivatives(order: int) -> None:
     plain = derivatives(block(block(x)))
     recomputed = derivatives(cr.checkpoint(block, cr.checkpoint(block, x)))
     for a, b in zip(plain, recomputed, strict=True):
-        np.testing.assert_array_equal(a, b)
+        # Not to the bit: two blocks' contributions are summed in another order.
+        np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
 def test_checkpoint_reaches_parameters_through_backward_and_keeps_little() -> None:

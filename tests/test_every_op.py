@@ -219,8 +219,9 @@ def test_inputs_are_not_changed_and_result_is_repeatable(subject: Subject) -> No
 
 
 @pytest.mark.parametrize("name", sorted({*OPS, *COMPOSITES}))
-def test_every_subject_has_a_reference(name: str) -> None:
+def test_every_subject_has_samples_and_a_reference(name: str) -> None:
     assert name in REFERENCES
+    assert any(subject.name == name for subject in SUBJECTS)
 
 
 @pytest.mark.parametrize("name", sorted(OPS))

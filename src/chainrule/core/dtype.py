@@ -170,7 +170,9 @@ def _promote_two(a: DType, b: DType) -> DType:
 def to_compute(array: Array, dtype: DType) -> Array:
     """Return stored elements in the type that ops compute in."""
     if dtype is bfloat16:
-        return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        wide = array.astype(np.uint32)
+        np.left_shift(wide, np.uint32(16), out=wide)
+        return wide.view(np.float32)
     return array.astype(dtype.compute, copy=False)
 
 
@@ -184,7 +186,8 @@ def to_storage(array: Array, dtype: DType) -> Array:
 def _round_bfloat16(array: Array) -> Array:
     bits = np.ascontiguousarray(array).view(np.uint32).reshape(array.shape)
     nearest_even = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
-    rounded = ((bits + nearest_even) >> np.uint32(16)).astype(np.uint16)
+    with np.errstate(over="ignore"):  # a NaN with all bits set wraps; it is replaced below
+        rounded = ((bits + nearest_even) >> np.uint32(16)).astype(np.uint16)
     # Rounding could carry a NaN's payload into the sign bit; keep it a quiet NaN instead.
     quiet_nan = ((bits >> np.uint32(16)) | np.uint32(0x40)).astype(np.uint16)
-    return np.where(np.isnan(array), quiet_nan, rounded)
+    return np.asarray(np.where(np.isnan(array), quiet_nan, rounded), dtype=np.uint16)

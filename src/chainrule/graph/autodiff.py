@@ -94,7 +94,12 @@ def grad(
 
 
 def run(
-    seeds: Grads, targets: set[Node] | None, *, create_graph: bool, retain_graph: bool
+    seeds: Grads,
+    targets: set[Node] | None,
+    *,
+    create_graph: bool,
+    retain_graph: bool,
+    cut: bool = False,
 ) -> Grads:
     """Propagate gradients from roots to leaves.
 
@@ -104,8 +109,10 @@ def run(
             them and `.grad` stays untouched. None: accumulate into `.grad` of owners.
         create_graph: Record the operations of this pass.
         retain_graph: Keep what nodes have saved.
+        cut: Treat targets as independent of each other: nothing is propagated beyond one.
     """
-    nodes = _reachable(seeds, targets)
+    ends = targets if cut and targets is not None else set()
+    nodes = _reachable(seeds, targets, ends)
     pending: Grads = dict(seeds)
     found: Grads = {}
     with set_grad_enabled(create_graph):
@@ -118,19 +125,22 @@ def run(
                 _accumulate(node, gradient)
             elif node in targets:
                 found[node] = gradient
-            if node.op is not None:
+            if node.op is not None and node not in ends:
                 _propagate(node, gradient, nodes, pending)
                 if not retain_graph:
                     _free(node)
     return found
 
 
-def _reachable(seeds: Iterable[Node], targets: set[Node] | None) -> dict[Node, None]:
+def _reachable(
+    seeds: Iterable[Node], targets: set[Node] | None, ends: set[Node]
+) -> dict[Node, None]:
     """Return the nodes to visit, last created first, as an ordered set."""
     seen: set[Node] = set(seeds)
     stack = list(seen)
     while stack:
-        for parent in stack.pop().inputs:
+        node = stack.pop()
+        for parent in () if node in ends else node.inputs:
             if parent is not None and parent not in seen:
                 seen.add(parent)
                 stack.append(parent)

@@ -22,6 +22,7 @@ from chainrule.core.dtype import (
     as_dtype,
     bool_,
     float32,
+    float64,
     int64,
     promote,
     promote_scalar,
@@ -284,9 +285,11 @@ def tensor(
     wanted = None if dtype is None else as_dtype(dtype)
     if isinstance(data, Tensor):
         array, found = data.array, data.dtype
+        natural = found
     else:
         array, found = _read(data)
-    target = found if wanted is None else wanted
+        natural = float32 if _is_python(data) and found is float64 else found
+    target = natural if wanted is None else wanted
     if target is found:
         shared = not isinstance(data, Tensor | bool | int | float | list | tuple)
         result = make(array.copy() if shared else array, found)
@@ -331,8 +334,6 @@ def _read(data: Any) -> tuple[Array, DType]:
             "tensor: nested sequences have unequal lengths",
             hint="pad the rows to one length, or keep them as a list",
         ) from error
-    if isinstance(data, bool | int | float | list | tuple) and array.dtype == np.float64:
-        return array.astype(np.float32), float32
     if array.dtype.kind not in "biuf":
         raise DTypeError(
             f"tensor: elements of type {array.dtype} are not real numbers",
@@ -340,6 +341,10 @@ def _read(data: Any) -> tuple[Array, DType]:
         )
     found = as_dtype(array.dtype)
     return array.astype(found.storage, copy=False), found
+
+
+def _is_python(data: Any) -> bool:
+    return isinstance(data, bool | int | float | list | tuple) and not isinstance(data, np.generic)
 
 
 def _unwrap(data: Any) -> Any:

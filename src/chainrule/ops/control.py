@@ -64,7 +64,10 @@ class Recompute(Op):
         wanted = {node for node in targets if node is not None}
         if result.node is None:
             return (None,) * len(inputs)
-        found = run({result.node: grad}, wanted, create_graph=create_graph, retain_graph=True)
+        # Cut: an argument may itself depend on what the function reads from outside.
+        found = run(
+            {result.node: grad}, wanted, create_graph=create_graph, retain_graph=True, cut=True
+        )
         return tuple(None if node is None else found.get(node) for node in targets)
 
 

@@ -256,7 +256,7 @@ def _compare(
             continue
         scale = np.maximum(np.maximum(np.abs(a), np.abs(n)), FLOOR)
         error = np.abs(a - n) / scale
-        error[np.isnan(error)] = np.inf
+        error = np.where(np.isnan(error), np.inf, error)
         index = tuple(int(i) for i in np.unravel_index(int(error.argmax()), error.shape))
         if error[index] > worst.error:
             found = float(error[index]), float(a[index]), float(n[index])
