@@ -86,8 +86,8 @@ def chainrule_imports(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", FILES, ids=relative)
 def test_imports_follow_the_room_order(path: Path) -> None:
     own = room_of(module_of(path))
-    if own == "":
-        return  # the public `__init__` shows every room
+    if own in ("", "__main__"):
+        return  # the public `__init__` shows every room, `python -m` opens the front door
     assert own in ROOMS, f"{own} is not a known room"
     for name in chainrule_imports(path):
         room = room_of(name)

@@ -111,7 +111,7 @@ def normalize_axes(op: str, axis: Axes, ndim: int) -> tuple[int, ...]:
     """
     if axis is None:
         return tuple(range(ndim))
-    given = (axis,) if isinstance(axis, SupportsIndex) else tuple(axis)
+    given = tuple(axis) if isinstance(axis, Sequence) else (axis,)
     axes = sorted(normalize_axis(op, a, ndim) for a in given)
     expect(len(set(axes)) == len(axes), "{}: axis named twice in {}", op, list(given))
     return tuple(axes)
@@ -123,7 +123,7 @@ def normalize_shape(op: str, shape: Sequence[SupportsIndex] | SupportsIndex) -> 
     Raises:
         ShapeError: A size is negative, or the number of elements is absurd.
     """
-    sizes = (shape,) if isinstance(shape, SupportsIndex) else shape
+    sizes = shape if isinstance(shape, Sequence) else (shape,)
     result = tuple(operator.index(size) for size in sizes)
     expect(min(result, default=0) >= 0, "{}: negative size in shape {}", op, list(result))
     expect(math.prod(result) <= MAX_ELEMENTS, "{}: shape {} is absurdly large", op, list(result))

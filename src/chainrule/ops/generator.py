@@ -1,0 +1,106 @@
+"""Generators of random numbers: a key, and a counter that moves on with each draw.
+
+Takes: a seed. Gives: blocks of counters that are never given twice.
+The one idea: the whole state is two whole numbers, so it is saved and restored as JSON.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any, Self
+
+import numpy as np
+
+from chainrule.core.dtype import uint64
+from chainrule.core.errors import ArgumentError
+from chainrule.core.shape import Spec
+from chainrule.graph.tensor import Tensor
+
+
+class Generator:
+    """A source of random numbers: a key, and a counter that moves on with each draw.
+
+    Args:
+        seed: Any whole number (taken modulo 2^64); by default one from the operating system.
+
+    Example:
+        >>> import chainrule
+        >>> first = chainrule.rand(2, generator=chainrule.Generator(0))
+        >>> second = chainrule.rand(2, generator=chainrule.Generator(0))
+        >>> bool((first == second).all())
+        True
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._lock = threading.Lock()
+        self._key = 0
+        self._counter = 0
+        if seed is None:
+            self.seed()
+        else:
+            self.manual_seed(seed)
+
+    def manual_seed(self, seed: int) -> Self:
+        """Start the sequence that belongs to a seed."""
+        with self._lock:
+            self._key = int(seed) % 2**64
+            self._counter = 0
+        return self
+
+    def seed(self) -> int:
+        """Start a sequence from a seed of the operating system, and return the seed."""
+        self.manual_seed(int.from_bytes(os.urandom(8), "little"))
+        return self._key
+
+    def initial_seed(self) -> int:
+        """Return the seed that the sequence was started from."""
+        return self._key
+
+    def get_state(self) -> dict[str, int]:
+        """Return the state, fit for JSON: ``{"key": ..., "counter": ...}``."""
+        with self._lock:
+            return {"key": self._key, "counter": self._counter}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state that `get_state` returned.
+
+        Raises:
+            ArgumentError: It is not such a state.
+        """
+        key, counter = state.get("key"), state.get("counter")
+        if not (_is_word(key, 64) and _is_word(counter, 128)):
+            raise ArgumentError(
+                f"Generator: not a state: {state!r}",
+                hint='a state is {"key": integer, "counter": integer}',
+            )
+        with self._lock:
+            self._key, self._counter = state["key"], state["counter"]
+
+    def reserve(self, blocks: int) -> Tensor:
+        """Return the state for a draw of so many counters, which no later draw uses again."""
+        with self._lock:
+            key, counter = self._key, self._counter
+            self._counter = (counter + blocks) % 2**128
+        words = np.array([key, counter % 2**64, counter >> 64], np.uint64)
+        return Tensor(words, Spec((3,), uint64))
+
+    def __repr__(self) -> str:
+        return f"Generator(key={self._key}, counter={self._counter})"
+
+
+def _is_word(value: object, bits: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**bits
+
+
+_default = Generator()
+
+
+def default_generator() -> Generator:
+    """Return the generator that functions use when none is given."""
+    return _default
+
+
+def manual_seed(seed: int) -> Generator:
+    """Start the default generator's sequence that belongs to a seed; returns the generator."""
+    return _default.manual_seed(seed)
