@@ -1,4 +1,4 @@
-"""The rooms of the house: order of imports, sizes, forbidden constructions; read from the source."""
+"""The rooms of the house: order of imports, sizes, forbidden constructions, read from source."""
 
 from __future__ import annotations
 

@@ -75,6 +75,22 @@ def test_derivatives_of_any_order() -> None:
         assert y.item() == pytest.approx(np.sin(0.7 + order * np.pi / 2), rel=1e-12)
 
 
+def test_leaves_do_not_share_one_gradient() -> None:
+    a, b = leaf([1.0]), leaf([2.0])
+    (a + b).sum().backward()
+    assert a.grad is not None
+    assert b.grad is not None
+    a.grad.zero_()
+    assert b.grad.tolist() == [1.0]
+
+
+def test_gradient_of_a_transposed_matrix_lies_in_row_order() -> None:
+    w = leaf(np.ones((3, 4)))
+    (cr.ones((2, 4), dtype="float64") @ w.mT).sum().backward()
+    assert w.grad is not None
+    assert w.grad.array.flags.c_contiguous
+
+
 def test_no_grad_records_nothing_and_is_a_decorator() -> None:
     x = leaf(1.0)
     with cr.no_grad():

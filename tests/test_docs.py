@@ -56,6 +56,7 @@ def test_both_readmes_show_the_same_code() -> None:
 def test_import_is_quick_and_loads_nothing_heavy() -> None:
     """Neither llvmlite nor any extra comes with `import chainrule`; seconds are benchmarked."""
     code = "import sys, chainrule; print(' '.join(m for m in sys.modules if '.' not in m))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
     heavy = {"llvmlite", "torch", "scipy", "sklearn", "pyarrow", "PIL", "jinja2", "pandas"}
     assert not heavy & set(result.stdout.split())

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from references import REFERENCES
 
 import chainrule
 import chainrule.ops
@@ -26,7 +27,6 @@ from chainrule.graph.op import COMPOSITES, OPS
 from chainrule.graph.sample import In, Sample
 from chainrule.graph.tensor import Tensor, apply, tensor
 from chainrule.testing import gradcheck, gradgradcheck
-from references import REFERENCES
 
 for _module in pkgutil.iter_modules(chainrule.ops.__path__):
     importlib.import_module(f"chainrule.ops.{_module.name}")
@@ -233,10 +233,8 @@ def test_wrong_number_of_dimensions_is_an_error_that_names_the_op(name: str) -> 
     if not strange:
         return
     strange[-1] = tensor(np.zeros((7, 1)), dtype=float64)
-    try:
-        apply(op, *strange, **first.attrs)
-    except ChainruleError as error:
-        assert str(error).startswith((name, f"{name}:")) or name in str(error)
+    refusal = refusal_of(lambda: apply(op, *strange, **first.attrs))
+    assert refusal is None or name in refusal
 
 
 @pytest.mark.parametrize("dtype", ALL, ids=lambda d: d.name)
@@ -249,12 +247,12 @@ def test_every_dtype_works_or_is_refused_by_name(name: str, dtype: DType) -> Non
         tensor(np.abs(i.make(rng)), dtype=dtype) if i.kind == "float" else tensor(i.make(rng))
         for i in first.inputs
     ]
-    try:
+    refusal = refusal_of(lambda: apply(op, *inputs, **first.attrs))
+    if refusal is None:
         result = apply(op, *inputs, **first.attrs)
-    except ChainruleError as error:
-        assert name in str(error)
-    else:
         assert result.array.dtype == result.dtype.storage
+    else:
+        assert name in refusal
 
 
 def test_count_of_checks_does_not_fall(record_property: Any) -> None:
@@ -262,6 +260,15 @@ def test_count_of_checks_does_not_fall(record_property: Any) -> None:
     print(f"\n{len(OPS)} ops, {len(COMPOSITES)} composites, {count} generated checks")
     record_property("generated_checks", count)
     assert count >= int(COUNT_FILE.read_text())
+
+
+def refusal_of(call: Callable[[], object]) -> str | None:
+    """Return the text of the error that a call is refused with, or None."""
+    try:
+        call()
+    except ChainruleError as error:
+        return str(error)
+    return None
 
 
 def poisoned(x: Tensor, value: float) -> Tensor:

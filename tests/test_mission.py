@@ -6,6 +6,8 @@ matrix form of backpropagation, perceptrons.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -58,7 +60,7 @@ def test_a6_network_trained_by_hand_written_loops_agrees(layers: int) -> None:
     """Forward and backward sums written element by element, 20 steps of gradient descent."""
     rng = np.random.default_rng(layers)
     sizes = [3, *[4] * (layers - 1), 2]
-    weights = [rng.normal(size=(a, b)) for a, b in zip(sizes, sizes[1:], strict=False)]
+    weights = [rng.normal(size=(a, b)) for a, b in itertools.pairwise(sizes)]
     X, D = rng.normal(size=(6, 3)), rng.normal(size=(6, 2))
     ours = [cr.tensor(w, requires_grad=True) for w in weights]
     rate = 0.05

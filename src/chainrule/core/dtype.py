@@ -34,6 +34,7 @@ class DType:
         bits: Size of one element in bits.
         storage: NumPy type in which elements are kept (bfloat16: the bits as uint16).
         compute: NumPy type in which ops compute (float16 and bfloat16: float32).
+        is_half: Whether this is a 16-bit floating type: stored short, computed in float32.
     """
 
     name: str
@@ -42,6 +43,7 @@ class DType:
     bits: int
     storage: np.dtype[Any]
     compute: np.dtype[Any]
+    is_half: bool = False
 
     @property
     def itemsize(self) -> int:
@@ -52,11 +54,6 @@ class DType:
     def is_floating(self) -> bool:
         """Whether elements are real numbers, so that gradients exist."""
         return self.kind == "float"
-
-    @property
-    def is_half(self) -> bool:
-        """Whether this is a 16-bit floating type: stored short, computed in float32."""
-        return self.storage is not self.compute
 
     def __repr__(self) -> str:
         return f"chainrule.{self.name}"
@@ -78,8 +75,8 @@ uint32 = _plain("uint32", "u32", "uint")
 uint64 = _plain("uint64", "u64", "uint")
 float32 = _plain("float32", "f32", "float")
 float64 = _plain("float64", "f64", "float")
-float16 = DType("float16", "f16", "float", 16, np.dtype("float16"), float32.compute)
-bfloat16 = DType("bfloat16", "bf16", "float", 16, np.dtype("uint16"), float32.compute)
+float16 = DType("float16", "f16", "float", 16, np.dtype("float16"), float32.compute, True)
+bfloat16 = DType("bfloat16", "bf16", "float", 16, np.dtype("uint16"), float32.compute, True)
 
 ALL = (
     *(bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64),

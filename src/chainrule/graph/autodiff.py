@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
+
 from chainrule.core.dtype import Array
 from chainrule.core.errors import GradientError, StateError
 from chainrule.core.shape import Spec, expect
@@ -214,8 +216,16 @@ def _call_hooks(node: Node, gradient: Tensor) -> Tensor:
 
 def _accumulate(node: Node, gradient: Tensor) -> None:
     owner = node.owner() if node.owner is not None else None
-    if owner is not None:
-        owner.grad = gradient if owner.grad is None else owner.grad + gradient
+    if owner is None:
+        return
+    if owner.grad is not None:
+        owner.grad = owner.grad + gradient
+    elif gradient.node is not None:
+        owner.grad = gradient
+    else:
+        # A handle of its own: one gradient may arrive at several leaves. In row order: that of
+        # `x @ w.mT` comes transposed, and each pass of an optimizer over it would be slow.
+        owner.grad = Tensor(np.asarray(gradient.array, order="C"), gradient.spec)
 
 
 def _free(node: Node) -> None:
@@ -227,7 +237,7 @@ def _free(node: Node) -> None:
 def _root(what: str, output: Tensor) -> Node:
     if output.node is None:
         raise GradientError(
-            f"{what}: the tensor {output.spec} does not depend on anything that requires a gradient",
+            f"{what}: the tensor {output.spec} depends on nothing that requires a gradient",
             hint="create the inputs with requires_grad=True, outside of no_grad()",
         )
     return output.node

@@ -43,7 +43,7 @@ def call(name: str, *args: Any, **kwargs: Any) -> Tensor:
 
 
 class Size(int):
-    """The number of elements (array API's ``x.size``) that can be called (PyTorch's ``x.size()``)."""
+    """The number of elements (array API: ``x.size``) that can be called (PyTorch: ``x.size()``)."""
 
     shape: Shape
 
@@ -88,7 +88,7 @@ class Conversions:
 
     @property
     def size(self) -> Size:
-        """Number of elements; ``x.size()`` is the shape and ``x.size(0)`` one size, as in PyTorch."""
+        """Number of elements; as in PyTorch ``x.size()`` is the shape, ``x.size(0)`` one size."""
         size = Size(self.spec.size)
         size.shape = self.spec.shape
         return size
@@ -174,7 +174,7 @@ class Conversions:
     def __bool__(self) -> bool:
         if self.spec.size != 1:
             raise ShapeError(
-                f"bool: the truth of a tensor {self.spec} with {self.spec.size} elements is ambiguous",
+                f"bool: the truth of a tensor {self.spec} is ambiguous: it has {self.spec.size} elements",
                 hint="use x.any() or x.all()",
             )
         return bool(self.item())

@@ -135,11 +135,20 @@ class Operators(Conversions):
     def __ge__(self, other: Operand) -> Tensor:
         return call("greater_equal", self, other)
 
+    # None and text are never equal to numbers; Python then answers with False by itself.
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]  # element-wise
-        return call("equal", self, other)
+        return (
+            NotImplemented
+            if other is None or isinstance(other, str)
+            else call("equal", self, other)
+        )
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]  # element-wise
-        return call("not_equal", self, other)
+        return (
+            NotImplemented
+            if other is None or isinstance(other, str)
+            else call("not_equal", self, other)
+        )
 
     def __getitem__(self, key: Any) -> Tensor:
         return call("getitem", self, key)

@@ -9,6 +9,7 @@ share elements that can change, so there is no aliasing to reason about.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Self
 from weakref import ref
 
@@ -380,12 +381,41 @@ def _scalar(value: Number, dtype: DType) -> Array:
         raise ArgumentError(f"the number {value} does not fit {dtype.name}") from None
 
 
+def _adapts(value: object, dtype: DType) -> bool:
+    """Return whether a Python number takes the dtype as it is."""
+    kind = type(value)
+    return (kind is float or kind is int) and dtype.kind == "float"
+
+
+def _number(value: Number, dtype: DType) -> Tensor:
+    """Return a 0-d tensor of a number; its elements are shared, since they never change."""
+    # 0.0 and -0.0 are one key but not one number.
+    array = _constant(value, dtype) if value else to_storage(_scalar(value, dtype), dtype)
+    return Tensor(array, Spec((), dtype))
+
+
+@lru_cache(maxsize=1024)
+def _constant(value: Number, dtype: DType) -> Array:
+    with np.errstate(all="ignore"):
+        return to_storage(_scalar(value, dtype), dtype)
+
+
 def common(*values: Any) -> tuple[Tensor, ...]:
     """Return tensors of one dtype: the promotion of all tensors; Python numbers adapt.
 
     Raises:
         DTypeError: There is no common type, or no argument is a tensor or number.
     """
+    if len(values) == 2:  # the frequent cases, each decided by a look at the types
+        x, y = values
+        if isinstance(x, Tensor):
+            if isinstance(y, Tensor):
+                if y.spec.dtype is x.spec.dtype:
+                    return x, y
+            elif _adapts(y, x.spec.dtype):
+                return x, _number(y, x.spec.dtype)
+        elif isinstance(y, Tensor) and _adapts(x, y.spec.dtype):
+            return _number(x, y.spec.dtype), y
     arrays = [v for v in values if isinstance(v, Tensor)]
     if len(arrays) == len(values) and all(t.dtype is arrays[0].dtype for t in arrays):
         return tuple(arrays)
@@ -414,10 +444,13 @@ def apply(op: Op, *inputs: Tensor, **attrs: Any) -> Tensor:
     Raises:
         ShapeError: The op's shape rule is violated.
     """
-    specs = tuple(t.spec for t in inputs)
+    specs = tuple([t.spec for t in inputs])
     spec = op.infer(*specs, **attrs)
+    half = spec.dtype.is_half
+    for given in specs:
+        half = half or given.dtype.is_half
     with np.errstate(all="ignore"):
-        if any(s.dtype.is_half for s in specs) or spec.dtype.is_half:
+        if half:
             arrays = [to_compute(t.array, t.spec.dtype) for t in inputs]
             array = to_storage(np.asarray(op.eval(*arrays, **attrs)), spec.dtype)
         else:
@@ -425,10 +458,12 @@ def apply(op: Op, *inputs: Tensor, **attrs: Any) -> Tensor:
     result = Tensor(array, spec)
     result.origin = op.name
     result.site = user_site(2)
-    if mode.recording and op.differentiable and spec.dtype.is_floating:
-        nodes = tuple(t.node for t in inputs)
-        if any(node is not None for node in nodes):
-            result.node = record(op, inputs, nodes, attrs, specs, result)
+    if mode.recording and op.differentiable and spec.dtype.kind == "float":
+        for given_input in inputs:
+            if given_input.node is not None:
+                nodes = tuple([t.node for t in inputs])
+                result.node = record(op, inputs, nodes, attrs, specs, result)
+                break
     return result
 
 

@@ -45,7 +45,6 @@ class SimpleConvNet(nn.Module):
         self.head = nn.Linear(hidden, n_outputs)
         for layer in (self.conv, self.hidden, self.head):
             nn.init.normal_(layer.weight, std=init_std)
-            nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits [N, n_outputs] for images [N, C, H, W]."""

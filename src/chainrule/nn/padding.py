@@ -1,0 +1,81 @@
+"""Padding as in `torch.nn.functional`: elements added round the last axes.
+
+Takes: a tensor, the number of elements at both ends of each axis, the last axis first.
+Gives: the larger tensor. The array function `chainrule.pad` takes the widths axis by axis instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from chainrule.core.errors import unknown_word
+from chainrule.core.shape import expect
+from chainrule.graph.conversion import call
+from chainrule.graph.tensor import Tensor, from_numpy
+from chainrule.ops.movement import pad as pad_axes
+
+Mode = Literal["constant", "zeros", "reflect", "replicate", "circular"]
+# What NumPy calls the same.
+_MODES: dict[str, Literal["reflect", "edge", "wrap"]] = {
+    "reflect": "reflect",
+    "replicate": "edge",
+    "circular": "wrap",
+}
+
+
+def pad(
+    input: Tensor, pad: Sequence[int], mode: Mode = "constant", value: float | None = None
+) -> Tensor:
+    """Return the tensor with elements added at the ends of its last axes.
+
+    Args:
+        input: Any tensor.
+        pad: Widths ``(left, right)`` of the last axis, then ``(top, bottom)`` of the one before
+            it, and so on. A negative width takes elements away (mode ``constant`` only).
+        mode: ``constant``: one value; ``reflect``: the tensor mirrored, without its edge;
+            ``replicate``: its edge; ``circular``: its other end.
+        value: The constant (default 0).
+
+    Raises:
+        ShapeError: The widths do not come in pairs, there are more than axes, or the tensor is
+            too small to be mirrored or wrapped that far.
+        ArgumentError: The mode is unknown.
+
+    Example:
+        >>> import chainrule
+        >>> import chainrule.nn.functional as F
+        >>> F.pad(chainrule.tensor([[1, 2, 3]]), (2, 0), mode="reflect").tolist()
+        [[3, 2, 1, 2, 3]]
+    """
+    expect(
+        len(pad) % 2 == 0 and len(pad) // 2 <= input.ndim,
+        "pad: widths {} are not pairs for at most {} axes of {}",
+        *(list(pad), input.ndim, input.spec),
+        hint="F.pad(x, (left, right, top, bottom))",
+    )
+    pairs = [(int(lo), int(hi)) for lo, hi in zip(pad[::2], pad[1::2], strict=True)]
+    if mode in ("constant", "zeros"):
+        widths = [(0, 0)] * (input.ndim - len(pairs)) + pairs[::-1]
+        return pad_axes(input, widths, 0.0 if value is None else value)
+    if mode not in _MODES:
+        raise unknown_word("pad mode", mode, ["constant", *_MODES])
+    for distance, (lo, hi) in enumerate(pairs):
+        axis = input.ndim - 1 - distance
+        if lo or hi:
+            input = _extend(input, axis, lo, hi, mode)
+    return input
+
+
+def _extend(x: Tensor, axis: int, lo: int, hi: int, mode: str) -> Tensor:
+    size = x.shape[axis]
+    most = {"reflect": size - 1, "circular": size}.get(mode, max(lo, hi) if size else 0)
+    expect(
+        min(lo, hi) >= 0 and max(lo, hi) <= most,
+        "pad: widths {} of axis {} of {} are outside 0 to {}, which mode {!r} allows",
+        *([lo, hi], axis, x.spec, most, mode),
+    )
+    index = np.pad(np.arange(size), (lo, hi), mode=_MODES[mode])
+    return call("take", x, from_numpy(index), axis)

@@ -1,0 +1,327 @@
+"""Optimizers in common: groups of parameters, settings, state that can be saved.
+
+Takes: parameters with gradients in `.grad`. Gives: changed parameters, one `step` at a time.
+The one idea: a rule is one function of parameter, gradient, state and settings; everything
+else about an optimizer stands here.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+from chainrule.core.errors import ArgumentError, DTypeError, StateError
+from chainrule.core.shape import expect
+from chainrule.graph.conversion import call
+from chainrule.graph.node import enable_grad, no_grad
+from chainrule.graph.tensor import Tensor, as_tensor
+
+Group = dict[str, Any]
+State = dict[str, Any]
+Params = Iterable[Tensor] | Iterable[Group] | Iterable[tuple[str, Tensor]]
+
+
+class Optimizer(ABC):
+    """Base class of optimizers.
+
+    A subclass checks its settings in `check` and changes one parameter in `update`.
+
+    Args:
+        params: Parameters, pairs of name and parameter, or groups: dictionaries with ``params``
+            and settings that differ from the defaults.
+        defaults: Settings by name.
+
+    Attributes:
+        param_groups: The groups: dictionaries with ``params`` and every setting. A schedule
+            changes ``lr`` there.
+        state: For each parameter what the rule remembers of it.
+
+    Raises:
+        ArgumentError: There are no parameters, one is not a leaf, one appears twice, or a
+            setting is out of range.
+    """
+
+    def __init__(self, params: Params | Tensor, defaults: Group) -> None:
+        self.name = type(self).__name__
+        self.defaults = defaults
+        self.param_groups: list[Group] = []
+        self.state: dict[Tensor, State] = {}
+        self._names: dict[Tensor, str] = {}
+        groups = _as_groups(self.name, params)
+        if not groups:
+            raise ArgumentError(
+                f"{self.name}: got no parameters",
+                hint="a generator can be read only once: pass model.parameters() anew, and check "
+                "that the model assigns its layers to attributes",
+            )
+        for group in groups:
+            self.add_param_group(group)
+
+    # What a saved state of one parameter must contain.
+    keeps: ClassVar[tuple[str, ...]] = ()
+
+    # --- what a rule defines ----------------------------------------------------------------
+
+    @abstractmethod
+    def check(self, group: Group) -> None:
+        """Raise ArgumentError unless a group's settings are in range."""
+
+    @abstractmethod
+    def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
+        """Change one parameter in place; recording is off."""
+
+    # --- what users call --------------------------------------------------------------------
+
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+        """Change every parameter that has a gradient.
+
+        Args:
+            closure: Computes the loss and its gradients anew; called first.
+
+        Returns:
+            What the closure returned.
+
+        Raises:
+            ShapeError: A gradient has not its parameter's shape.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        with no_grad():
+            for group in self.param_groups:
+                maximize = group.get("maximize", False)
+                for param in group["params"]:
+                    grad = param.grad
+                    if grad is None:
+                        continue
+                    if grad.spec != param.spec:
+                        self._check_gradient(param, grad)
+                    state = self.state.setdefault(param, {})
+                    self.update(param, -grad if maximize else grad, state, group)
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Remove the gradients of all parameters, or set them to zero."""
+        for group in self.param_groups:
+            for param in group["params"]:
+                if set_to_none or param.grad is None:
+                    param.grad = None
+                else:
+                    param.grad = call("zeros_like", param.grad)
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Add parameters with settings of their own.
+
+        Args:
+            param_group: A dictionary with ``params`` and settings; the rest are the defaults.
+
+        Raises:
+            ArgumentError: As at construction.
+        """
+        if not isinstance(param_group, dict) or "params" not in param_group:
+            raise ArgumentError(
+                f"{self.name}: a parameter group is a dictionary with 'params'",
+                hint='optimizer.add_param_group({"params": layer.parameters(), "lr": 1e-4})',
+            )
+        given = param_group["params"]
+        members = [given] if isinstance(given, Tensor) else list(given)
+        params = [self._member(position, member) for position, member in enumerate(members)]
+        known = {id(p) for group in self.param_groups for p in group["params"]}
+        identities = [id(p) for p in params]
+        if known & set(identities) or len(set(identities)) < len(identities):
+            raise ArgumentError(
+                f"{self.name}: a parameter is given twice, so it would be changed twice a step",
+                hint="model.parameters() yields shared parameters once",
+            )
+        group: Group = {**self.defaults, **param_group, "params": params}
+        unknown = set(group) - set(self.defaults) - {"params", "initial_lr", "name"}
+        if unknown:
+            listing = ", ".join(self.defaults)
+            raise ArgumentError(
+                f"{self.name}: unknown setting {sorted(unknown)[0]!r} in a parameter group",
+                hint=f"known: {listing}",
+            )
+        self.check(group)
+        self.param_groups.append(group)
+
+    def _member(self, position: int, member: Any) -> Tensor:
+        name = f"parameter {position}"
+        if isinstance(member, tuple) and len(member) == 2 and isinstance(member[0], str):
+            name, member = member
+        if not isinstance(member, Tensor):
+            raise ArgumentError(
+                f"{self.name}: {name} is a {type(member).__name__}, expected tensors",
+                hint=f"optim.{self.name}(model.parameters(), lr=...)",
+            )
+        if not member.is_leaf:
+            raise ArgumentError(
+                f"{self.name}: {name} {member.spec} is the result of {member.origin}, not a leaf, "
+                "so changing it would change nothing",
+                hint="pass the tensor that it was computed from, or x.detach().requires_grad_()",
+            )
+        if not member.dtype.is_floating:
+            raise DTypeError(f"{self.name}: {name} {member.spec} is not of a floating-point type")
+        self._names[member] = name
+        return member
+
+    def _check_gradient(self, param: Tensor, grad: Tensor) -> None:
+        name = self._names[param]
+        expect(
+            grad.shape == param.shape,
+            "{}: {} is {}, but its gradient is {}",
+            *(self.name, name, param.spec, grad.spec),
+            hint="a gradient put into .grad by hand must have the parameter's shape",
+        )
+        raise DTypeError(
+            f"{self.name}: {name} is {param.spec}, but its gradient is {grad.spec}",
+            hint="the model was converted after backward(): call optimizer.zero_grad()",
+        )
+
+    # --- saving -----------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return settings and state; parameters stand as numbers, in the order of the groups.
+
+        Returns:
+            ``{"state": {0: {...}, ...}, "param_groups": [{"lr": ..., "params": [0, ...]}, ...]}``,
+            the same form as PyTorch's. Tensors in it are a snapshot.
+        """
+        numbers: dict[Tensor, int] = {}
+        groups = []
+        for group in self.param_groups:
+            for param in group["params"]:
+                numbers[param] = len(numbers)
+            packed = {key: value for key, value in group.items() if key != "params"}
+            groups.append({**packed, "params": [numbers[p] for p in group["params"]]})
+        state = {
+            numbers[param]: {key: _snapshot(value) for key, value in kept.items()}
+            for param, kept in self.state.items()
+            if param in numbers
+        }
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over settings and state, as `state_dict` (or PyTorch's) gives them.
+
+        Everything is checked before anything is changed.
+
+        Raises:
+            StateError: The groups or the shapes are not those of this optimizer.
+            ArgumentError: A setting is out of range.
+        """
+        try:
+            groups, states = list(state_dict["param_groups"]), dict(state_dict["state"])
+            sizes = [len(group["params"]) for group in groups]
+            numbers = [number for group in groups for number in group["params"]]
+        except (KeyError, TypeError) as error:
+            raise StateError(
+                f"{self.name}.load_state_dict: not the state of an optimizer ({error!r})"
+            ) from None
+        own = [len(group["params"]) for group in self.param_groups]
+        if sizes != own:
+            raise StateError(
+                f"{self.name}.load_state_dict: the saved groups have {sizes} parameters, "
+                f"this optimizer's have {own}",
+                hint="make the optimizer with the same model and groups as the saved one",
+            )
+        params = [param for group in self.param_groups for param in group["params"]]
+        by_number = dict(zip(numbers, params, strict=True))
+        loaded = {
+            by_number[number]: self._loaded(by_number[number], kept)
+            for key, kept in states.items()
+            if (number := _number(key)) in by_number
+        }
+        fresh = [
+            {
+                **group,
+                **{k: _plain(v) for k, v in saved.items() if k in group and k != "params"},
+                **{k: v for k, v in saved.items() if k == "initial_lr"},
+            }
+            for group, saved in zip(self.param_groups, groups, strict=True)
+        ]
+        for group in fresh:
+            self.check(group)
+        for group, values in zip(self.param_groups, fresh, strict=True):
+            group.update(values)
+        self.state = loaded
+
+    def _loaded(self, param: Tensor, kept: Mapping[str, Any]) -> State:
+        where = f"{self.name}.load_state_dict"
+        missing = [key for key in self.keeps if key not in kept]
+        if missing:
+            raise StateError(f"{where}: {missing[0]} of {self._names[param]} is missing")
+        state: State = {}
+        for key, value in kept.items():
+            if value is None:
+                continue
+            tensor = as_tensor(value).detach()
+            if key == "step":
+                if tensor.size != 1 or not tensor.item() >= 0:
+                    raise StateError(f"{where}: step of {self._names[param]} is {value!r}")
+                state[key] = int(tensor.item())
+                continue
+            if tensor.shape != param.shape:
+                raise StateError(
+                    f"{where}: {key} of {self._names[param]} is {tensor.spec}, the parameter is "
+                    f"{param.spec}"
+                )
+            state[key] = tensor.to(param.dtype)
+        return state
+
+    def __repr__(self) -> str:
+        lines = []
+        for number, group in enumerate(self.param_groups):
+            settings = ", ".join(f"{k}={v}" for k, v in group.items() if k != "params")
+            lines.append(f"  group {number}: {len(group['params'])} parameters, {settings}")
+        return "\n".join([f"{self.name}(", *lines, ")"])
+
+
+def check_range(
+    name: str, setting: str, value: Any, *, low: float = 0.0, high: float = math.inf
+) -> None:
+    """Check a numeric setting against its range; the upper end, where there is one, is outside.
+
+    Raises:
+        ArgumentError: It is no finite number, or out of range.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not (low <= value < high) or not math.isfinite(value):
+        wanted = f"at least {low:g}" if math.isinf(high) else f"from {low:g} to below {high:g}"
+        raise ArgumentError(f"{name}: {setting} is {value!r}, expected a number {wanted}")
+
+
+def _as_groups(name: str, params: Any) -> list[Group]:
+    if isinstance(params, Tensor):
+        raise ArgumentError(
+            f"{name}: got one tensor, expected several", hint=f"optim.{name}([x], lr=...)"
+        )
+    if hasattr(params, "parameters"):
+        raise ArgumentError(
+            f"{name}: got a module, expected its parameters",
+            hint=f"optim.{name}(model.parameters(), lr=...)",
+        )
+    if isinstance(params, dict) or not isinstance(params, Iterable):
+        raise ArgumentError(
+            f"{name}: got {type(params).__name__}, expected parameters",
+            hint=f"optim.{name}(model.parameters(), lr=...)",
+        )
+    members = list(params)
+    if members and all(isinstance(member, dict) for member in members):
+        return members
+    return [{"params": members}] if members else []
+
+
+def _snapshot(value: Any) -> Any:
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _number(key: Any) -> Any:
+    """Return a parameter's number; JSON makes texts of the keys of dictionaries."""
+    return int(key) if isinstance(key, str) and key.isdigit() else key
