@@ -15,3 +15,11 @@ def data_dir() -> Path:
     if not value or not Path(value).is_dir():
         pytest.skip("real data sets are needed: set CHAINRULE_DATA to their folder")
     return Path(value)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many checks were generated from the op registry."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "generated_checks":
+                terminalreporter.write_line(f"{value:,} checks generated from the op registry")

@@ -18,6 +18,7 @@ from math import e, inf, nan, pi
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+import chainrule.ops.indexing  # noqa: F401 - x[...] is looked up in the registry
 from chainrule.core.dtype import (
     DType,
     bfloat16,
@@ -48,18 +49,6 @@ from chainrule.core.errors import (
 from chainrule.graph.autodiff import grad, jvp, vjp
 from chainrule.graph.node import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from chainrule.graph.tensor import Tensor, as_tensor, from_numpy, tensor
-from chainrule.ops.activations import (
-    elu,
-    gelu,
-    hardswish,
-    hardtanh,
-    leaky_relu,
-    logsigmoid,
-    mish,
-    relu6,
-    selu,
-    silu,
-)
 from chainrule.ops.arithmetic import (
     abs,
     add,
@@ -90,6 +79,7 @@ from chainrule.ops.axes import (
     unsqueeze,
 )
 from chainrule.ops.cast import astype, clone, positive
+from chainrule.ops.caution import LikelyMistakeWarning
 from chainrule.ops.contraction import matmul, outer, tensordot, vecdot
 from chainrule.ops.control import checkpoint
 from chainrule.ops.creation import (
@@ -203,7 +193,6 @@ from chainrule.ops.trigonometric import (
     tan,
 )
 from chainrule.ops.truth import all, any, argmax, argmin, count_nonzero
-from chainrule.ops.windows import fold, unfold
 
 if TYPE_CHECKING:
     from chainrule import data, models, nn, optim, testing, train
@@ -243,6 +232,7 @@ __all__ = [
     "Generator",
     "GradientError",
     "IndexRangeError",
+    "LikelyMistakeWarning",
     "MissingExtraError",
     "ShapeError",
     "StateError",
@@ -302,7 +292,6 @@ __all__ = [
     "divide",
     "e",
     "einsum",
-    "elu",
     "empty",
     "empty_like",
     "enable_grad",
@@ -324,19 +313,15 @@ __all__ = [
     "float64",
     "floor",
     "floor_divide",
-    "fold",
     "from_numpy",
     "full",
     "full_like",
     "gather",
     "ge",
-    "gelu",
     "grad",
     "greater",
     "greater_equal",
     "gt",
-    "hardswish",
-    "hardtanh",
     "hypot",
     "index_add",
     "index_select",
@@ -351,7 +336,6 @@ __all__ = [
     "isnan",
     "jvp",
     "le",
-    "leaky_relu",
     "less",
     "less_equal",
     "linspace",
@@ -365,7 +349,6 @@ __all__ = [
     "logical_not",
     "logical_or",
     "logical_xor",
-    "logsigmoid",
     "logsumexp",
     "lt",
     "manual_seed",
@@ -377,7 +360,6 @@ __all__ = [
     "meshgrid",
     "min",
     "minimum",
-    "mish",
     "models",
     "moveaxis",
     "movedim",
@@ -417,7 +399,6 @@ __all__ = [
     "randperm",
     "reciprocal",
     "relu",
-    "relu6",
     "remainder",
     "repeat",
     "repeat_interleave",
@@ -428,12 +409,10 @@ __all__ = [
     "scatter",
     "scatter_add",
     "searchsorted",
-    "selu",
     "set_grad_enabled",
     "sigmoid",
     "sign",
     "signbit",
-    "silu",
     "sin",
     "sinh",
     "softmax",
@@ -469,7 +448,6 @@ __all__ = [
     "uint64",
     "unbind",
     "unflatten",
-    "unfold",
     "uniform",
     "unsqueeze",
     "unstack",

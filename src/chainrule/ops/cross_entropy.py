@@ -128,14 +128,7 @@ def cross_entropy(
         return _soft(op, x, target, weight, axis, reduction, label_smoothing)
     classes = _classes(op, x, target, axis, ignore_index)
     _warn_of_probabilities(x, axis)
-    lowered = shifted(x, axis)
-    total = lowered.exp().sum(axis).log()
-    losses = total - _picked(lowered, classes)
-    if label_smoothing == 0.0:
-        return _weighted(op, losses, classes, weight, reduction)
-    spread = _spread(lowered, total, weight, axis) * (label_smoothing / x.shape[axis])
-    kept = losses * (1.0 - label_smoothing)
-    return _weighted(op, kept, classes, weight, reduction, spread)
+    return _hard(op, x, classes, weight, reduction, label_smoothing)
 
 
 def _nll_samples() -> Iterable[Sample]:
@@ -169,6 +162,25 @@ def nll_loss(
         )
     classes = _classes(op, x, target, axis, ignore_index)
     return _weighted(op, -_picked(x, classes), classes, weight, reduction)
+
+
+def _hard(
+    op: str,
+    x: Tensor,
+    classes: Classes,
+    weight: Tensor | None,
+    reduction: str,
+    smoothing: float,
+) -> Tensor:
+    """Return the loss against one class for each position."""
+    axis = classes.axis
+    lowered = shifted(x, axis)
+    total = lowered.exp().sum(axis).log()
+    losses = total - _picked(lowered, classes)
+    if smoothing == 0.0:
+        return _weighted(op, losses, classes, weight, reduction)
+    spread = _spread(lowered, total, weight, axis) * (smoothing / x.shape[axis])
+    return _weighted(op, losses * (1.0 - smoothing), classes, weight, reduction, spread)
 
 
 def _picked(x: Tensor, classes: Classes) -> Tensor:

@@ -47,7 +47,10 @@ def max_pool1d(
     dilation: Sizes = 1,
     ceil_mode: bool = False,
     return_indices: Literal[False] = False,
-) -> Tensor: ...
+) -> Tensor:
+    """Return the maxima alone."""
+
+
 @overload
 def max_pool1d(
     input: Tensor,
@@ -58,7 +61,10 @@ def max_pool1d(
     ceil_mode: bool = False,
     *,
     return_indices: Literal[True],
-) -> tuple[Tensor, Tensor]: ...
+) -> tuple[Tensor, Tensor]:
+    """Return the maxima and where they lie."""
+
+
 @composite(lambda: _samples(1))
 def max_pool1d(
     input: Tensor,
@@ -83,7 +89,10 @@ def max_pool2d(
     dilation: Sizes = 1,
     ceil_mode: bool = False,
     return_indices: Literal[False] = False,
-) -> Tensor: ...
+) -> Tensor:
+    """Return the maxima alone."""
+
+
 @overload
 def max_pool2d(
     input: Tensor,
@@ -94,7 +103,10 @@ def max_pool2d(
     ceil_mode: bool = False,
     *,
     return_indices: Literal[True],
-) -> tuple[Tensor, Tensor]: ...
+) -> tuple[Tensor, Tensor]:
+    """Return the maxima and where they lie."""
+
+
 @composite(lambda: _samples(2))
 def max_pool2d(
     input: Tensor,
@@ -146,7 +158,10 @@ def max_pool3d(
     dilation: Sizes = 1,
     ceil_mode: bool = False,
     return_indices: Literal[False] = False,
-) -> Tensor: ...
+) -> Tensor:
+    """Return the maxima alone."""
+
+
 @overload
 def max_pool3d(
     input: Tensor,
@@ -157,7 +172,10 @@ def max_pool3d(
     ceil_mode: bool = False,
     *,
     return_indices: Literal[True],
-) -> tuple[Tensor, Tensor]: ...
+) -> tuple[Tensor, Tensor]:
+    """Return the maxima and where they lie."""
+
+
 @composite(lambda: _samples(3))
 def max_pool3d(
     input: Tensor,
