@@ -1,0 +1,51 @@
+"""Takes: a model, a loss, an optimizer and batches of data.
+Gives: a trained model, its measures, and a run folder from which training goes on bit for bit.
+Next room: models.
+"""
+
+from __future__ import annotations
+
+from chainrule.train.checkpoint import load_best, load_weights, save_weights
+from chainrule.train.checks import DivergenceError
+from chainrule.train.evaluation import evaluate, predict
+from chainrule.train.events import Event, EventList
+from chainrule.train.history import History
+from chainrule.train.metrics import (
+    R2,
+    Accuracy,
+    BalancedAccuracy,
+    ClassReport,
+    ConfusionMatrix,
+    MacroF1,
+    MeanAbsoluteError,
+    Metric,
+    RootMeanSquaredError,
+    TopK,
+    metric_by_name,
+)
+from chainrule.train.trainer import Trainer, train_step
+
+__all__ = [
+    "R2",
+    "Accuracy",
+    "BalancedAccuracy",
+    "ClassReport",
+    "ConfusionMatrix",
+    "DivergenceError",
+    "Event",
+    "EventList",
+    "History",
+    "MacroF1",
+    "MeanAbsoluteError",
+    "Metric",
+    "RootMeanSquaredError",
+    "TopK",
+    "Trainer",
+    "evaluate",
+    "load_best",
+    "load_weights",
+    "metric_by_name",
+    "predict",
+    "save_weights",
+    "train_step",
+]

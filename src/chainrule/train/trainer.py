@@ -1,0 +1,485 @@
+"""Trainer: the loop that fits a model to data.
+
+Takes: a model, a loss, an optimizer, data. Gives: a trained model, and in a run folder its
+figures, checkpoints and best weights.
+The one idea: the loop is `Trainer.fit` -> `_run_epoch` -> `_train` -> `train_step`, to be read from
+top to bottom. What a training needs to go on lies in other objects, which the keeper saves and
+restores, so that stopping and resuming changes no bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Literal
+
+from chainrule.core.dtype import Array
+from chainrule.core.errors import ArgumentError, unknown_word
+from chainrule.graph.tensor import Tensor
+from chainrule.nn.module import Module
+from chainrule.nn.utils import clip_grad_norm_
+from chainrule.ops.generator import manual_seed
+from chainrule.optim.lr_scheduler import LRScheduler
+from chainrule.optim.optimizer import Optimizer
+from chainrule.train import evaluation
+from chainrule.train.batches import NOTHING, batches, call_model, length_of, no_batches
+from chainrule.train.checks import (
+    check_depends,
+    check_parts,
+    check_received_gradients,
+    finite_loss,
+    step_result,
+)
+from chainrule.train.events import Event, EventList, Span
+from chainrule.train.history import History
+from chainrule.train.interruption import Interruption, Stopped
+from chainrule.train.keeper import Keeper
+from chainrule.train.log import Row
+from chainrule.train.measures import Loss, Measures
+from chainrule.train.metrics import Metrics
+from chainrule.train.monitor import Mode, Monitor
+from chainrule.train.progress import Progress
+from chainrule.train.saved import Parts, loader_state, random_state, set_random_state
+
+__all__ = ["Step", "Stopped", "Trainer", "train_step"]
+
+Loader = Iterable[Any]
+Step = Callable[["Trainer", Any, Any], tuple[Any, Tensor]]
+Handler = Callable[[Event["Trainer"]], object]
+
+
+def train_step(trainer: Trainer, inputs: Any, targets: Any) -> tuple[Any, Tensor]:
+    """Do one step of training: forward, backward, update.
+
+    To train in another way, copy these lines, change them, and pass them as ``Trainer(step=...)``.
+
+    Args:
+        trainer: The trainer.
+        inputs: Of one batch: a tensor, or a tuple of tensors.
+        targets: Of one batch.
+
+    Returns:
+        The model's output and the loss.
+    """
+    trainer.optimizer.zero_grad()
+    output = call_model(trainer.model, inputs)
+    loss = trainer.loss(output, targets)
+    trainer.backward(loss)
+    trainer.update()
+    return output, loss
+
+
+class Trainer:
+    """Fits a model to data.
+
+    Args:
+        model: What is trained.
+        loss: Function (output, target) -> scalar tensor: ``nn.CrossEntropyLoss()``.
+        optimizer: Holds the model's parameters: ``optim.Adam(model.parameters(), lr=1e-3)``.
+        metrics: Names (``accuracy``, ``f1``, ``mae``, ``rmse``, ``r2``, ``top5``) or metric
+            objects, as a list or by name.
+        watch: Other losses by name, measured but not trained on.
+        schedule: Changes the learning rate: ``optim.lr_scheduler.CosineAnnealingLR(...)``.
+        schedule_every: Whether the schedule counts epochs or steps (batches).
+        clip_norm: Largest norm of all gradients together; longer ones are scaled down.
+        step: What is done with a batch; see `train_step`.
+        monitor: The figure by which the best epoch is chosen: ``loss``, ``accuracy``, ... of the
+            validation part if there is one; ``train.loss`` and ``valid.loss`` say which.
+        mode: Whether smaller or larger is better; ``auto`` asks the metric.
+        patience: Stop after so many epochs without improvement (early stopping); None: never.
+        min_delta: What counts as an improvement must be larger than this.
+        out: Run folder for log, checkpoints and best weights; None: nothing is written.
+        checkpoint_seconds: Between checkpoints in mid-epoch; None: only at the end of epochs.
+        progress: Whether to show how it goes, on standard error.
+        seed: Seeds the default generator when a training begins; None leaves it as it is.
+
+    Attributes:
+        events: All handlers; ``print(trainer.events)`` shows them in order.
+        interrupted: Whether Ctrl-C or `stop` ended the last `fit`.
+
+    Raises:
+        ArgumentError: A part is missing, of the wrong kind, or does not belong to the others.
+
+    Example:
+        >>> import chainrule
+        >>> from chainrule import nn, optim
+        >>> x = chainrule.tensor([[0.0], [1.0], [2.0], [3.0]])
+        >>> model = nn.Linear(1, 1)
+        >>> optimizer = optim.SGD(model.parameters(), lr=0.1)
+        >>> trainer = Trainer(model, nn.MSELoss(), optimizer, metrics=["r2"], progress=False)
+        >>> history = trainer.fit([(x, 2 * x + 1)], epochs=300)
+        >>> round(trainer.evaluate([(x, 2 * x + 1)])["r2"], 3)
+        1.0
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Loss,
+        optimizer: Optimizer,
+        *,
+        metrics: Metrics = (),
+        watch: Mapping[str, Loss] | None = None,
+        schedule: LRScheduler | None = None,
+        schedule_every: Literal["epoch", "step"] = "epoch",
+        clip_norm: float | None = None,
+        step: Step = train_step,
+        monitor: str = "loss",
+        mode: Mode = "auto",
+        patience: int | None = None,
+        min_delta: float = 0.0,
+        out: Path | str | None = None,
+        checkpoint_seconds: float | None = 30.0,
+        progress: bool = True,
+        seed: int | None = None,
+    ) -> None:
+        check_parts(model, optimizer)
+        if schedule_every not in ("epoch", "step"):
+            raise unknown_word("schedule_every", str(schedule_every), ("epoch", "step"))
+        if clip_norm is not None and not clip_norm > 0:
+            raise ArgumentError(f"Trainer: clip_norm is {clip_norm}, expected a positive number")
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.clip_norm = clip_norm
+        self.events: EventList[Trainer] = EventList()
+        self.interrupted = False
+        self._schedule_every = schedule_every
+        self._step = step
+        self._seed = seed
+        self._measures = Measures(loss, metrics, watch)
+        self._monitor = Monitor(monitor, mode=mode, patience=patience, min_delta=min_delta)
+        self._keeper = Keeper(
+            None if out is None else Path(out),
+            Parts(model, loss, optimizer, schedule, keep_gradients=step is not train_step),
+            self._measures,
+            self._monitor,
+            checkpoint_seconds,
+        )
+        self._progress = Progress(progress)
+        self._interruption = Interruption()
+        self._batch = NOTHING
+        self._gradients_checked = False
+
+    # --- where it stands ----------------------------------------------------------------------
+
+    @property
+    def epochs_done(self) -> int:
+        """Number of epochs completed."""
+        return self._keeper.counters.epoch
+
+    @property
+    def steps_done(self) -> int:
+        """Number of updates of the parameters."""
+        return self._keeper.counters.step
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the first group of parameters."""
+        return self._keeper.parts.rate
+
+    @property
+    def history(self) -> History:
+        """What has been recorded so far."""
+        return self._keeper.history(interrupted=self.interrupted)
+
+    # --- what users call ----------------------------------------------------------------------
+
+    def on(
+        self,
+        name: str,
+        function: Handler,
+        *,
+        every: int = 1,
+        once: int | None = None,
+        filter: Callable[[Event[Trainer]], bool] | None = None,
+        priority: int = 0,
+    ) -> None:
+        """Call a function at an event of the training.
+
+        Args:
+            name: ``fit``, ``epoch``, ``batch``, ``backward``, ``update``, ``validation``,
+                ``validation_batch`` or ``checkpoint``, with ``_begin`` or ``_end``.
+            function: Called with an `Event`.
+            every: Only each ``every``-th time: ``every=100`` at steps 100, 200, ...
+            once: Only this time: ``once=1`` at the first.
+            filter: Only where ``filter(event)`` is true.
+            priority: Higher ones are called first.
+
+        Raises:
+            ArgumentError: There is no such event, or a number is below 1.
+        """
+        self.events.add(name, function, every=every, once=once, filter=filter, priority=priority)
+
+    def fit(
+        self,
+        train: Loader,
+        valid: Loader | None = None,
+        *,
+        epochs: int,
+        restore_best: bool = False,
+        resume: bool = False,
+    ) -> History:
+        """Train until a number of epochs is reached, or patience has run out.
+
+        Ctrl-C ends it after the running step: the state is saved, `interrupted` is True, and what
+        to type to go on is shown. A second Ctrl-C stops at once.
+
+        Args:
+            train: Yields batches (inputs, targets): a `DataLoader`, a list of batches.
+            valid: The same, for measuring only.
+            epochs: The number of epochs in all; those done before (by an earlier call, or in a
+                resumed run) count.
+            restore_best: Whether to give the model its best weights at the end.
+            resume: Whether to go on with what the run folder holds, bit for bit as if it had
+                never stopped. An empty folder begins a new training.
+
+        Returns:
+            What was recorded.
+
+        Raises:
+            DataError: The run folder holds another training, or is damaged.
+            DivergenceError: The loss or a weight is not finite any more.
+            StateError: A loader yields nothing.
+        """
+        fresh = self._begin(train, valid, epochs, resume=resume)
+        counters, monitor = self._keeper.counters, self._monitor
+        try:
+            with Interruption() as self._interruption, self._span("fit", 1):
+                try:
+                    if fresh:
+                        # A training killed in its first seconds can be resumed as well.
+                        self._save()
+                    while counters.epoch < epochs and not monitor.exhausted:
+                        self._run_epoch(train, valid)
+                        counters.epoch += 1
+                        counters.begin_epoch()
+                        self._save()
+                except Stopped:
+                    self._pause()
+        except BaseException:
+            # An epoch that an error broke off is begun anew if fit is called again.
+            counters.begin_epoch()
+            raise
+        finally:
+            self._progress.close()
+        if not self.interrupted:
+            self._finish(restore_best=restore_best)
+        return self.history
+
+    def resume(self, run: Path | str | None = None) -> None:
+        """Bring everything to where the last checkpoint left it; `fit` then goes on from there.
+
+        Args:
+            run: The run folder; by default the trainer's own.
+
+        Raises:
+            DataError: There is no checkpoint, it is damaged, or is of other parts.
+        """
+        if run is not None:
+            self._keeper.out = Path(run)
+        self._keeper.load()
+
+    def stop(self) -> None:
+        """Ask a running `fit` to end after this step, as Ctrl-C does; for handlers."""
+        self._interruption.requested = True
+
+    def evaluate(self, loader: Loader) -> dict[str, Any]:
+        """Return loss, watched losses and metrics over a loader; see `chainrule.train.evaluate`."""
+        sums = self._measures.state_dict()
+        try:
+            return evaluation.measure(self.model, loader, self._measures)
+        finally:
+            self._measures.load_state_dict(sums, "trainer")
+
+    def predict(self, loader: Loader | Tensor | Array) -> Array:
+        """Return the model's outputs for all examples; see `chainrule.train.predict`."""
+        return evaluation.predict(self.model, loader)
+
+    # --- what steps call ----------------------------------------------------------------------
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute the gradients of a loss, after checking that it can be learned from.
+
+        Raises:
+            DivergenceError: It is not finite.
+            GradientError: It does not depend on the parameters.
+        """
+        value = self._finite(loss)
+        check_depends(loss)
+        with self._span("backward", self.steps_done + 1, loss=value):
+            loss.backward()
+        if not self._gradients_checked:
+            check_received_gradients(self.model)
+            self._gradients_checked = True
+
+    def update(self) -> None:
+        """Clip the gradients, if so wished, and change the parameters."""
+        with self._span("update", self.steps_done + 1):
+            if self.clip_norm is not None:
+                groups = self.optimizer.param_groups
+                clip_grad_norm_([p for group in groups for p in group["params"]], self.clip_norm)
+            self.optimizer.step()
+
+    # --- the loop -----------------------------------------------------------------------------
+
+    def _begin(self, train: Loader, valid: Loader | None, epochs: int, *, resume: bool) -> bool:
+        """Check what fit was given, open the run folder; return whether a training begins."""
+        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
+            raise ArgumentError(f"fit: epochs is {epochs!r}, expected a whole number")
+        check_parts(self.model, self.optimizer)
+        self._monitor.check(self._measures.names, valid is not None)
+        self.interrupted = False
+        keeper = self._keeper
+        fresh = False
+        if not keeper.opened:
+            fresh = not keeper.open(resume=resume)
+            if fresh and self._seed is not None:
+                manual_seed(self._seed)
+        loaders = {"train": train} if valid is None else {"train": train, "valid": valid}
+        keeper.attach(loaders)
+        counters = keeper.counters
+        if counters.step and not fresh:
+            self._progress.note(f"going on after epoch {counters.epoch}, step {counters.step}")
+        self._progress.begin_fit(counters.epoch, epochs)
+        return fresh
+
+    def _run_epoch(self, train: Loader, valid: Loader | None) -> None:
+        """Train for an epoch (or what is left of it), validate, log."""
+        counters = self._keeper.counters
+        with self._span("epoch", counters.epoch + 1) as event:
+            self._progress.begin_epoch(counters.epoch + 1, length_of(train), counters.batch)
+            if counters.train_row is None:
+                self._train(train)
+            rows = [counters.train_row or {}]
+            if valid is not None:
+                rows.append(self._validate(valid))
+            event.results = {row["split"]: row for row in rows}
+            self._keeper.append(rows)
+            self._keeper.observe(rows)
+            if self.schedule is not None and self._schedule_every == "epoch":
+                self.schedule.step()
+            self._progress.end_epoch(rows, self._measures.names)
+
+    def _train(self, loader: Any) -> None:
+        """Run through the training data; leave the epoch's row in the counters."""
+        counters, measures = self._keeper.counters, self._measures
+        skipped = counters.batch if loader_state(loader) is None else 0
+        if not counters.batch:
+            measures.reset()
+        _set_epoch(loader, counters.epoch)
+        self.model.train()
+        now = time.perf_counter()
+        with closing(batches(loader, "train")) as source:
+            for batch in source:
+                if skipped:
+                    # Only a loader without a state comes here: it begins at the front again.
+                    skipped -= 1
+                    continue
+                self._batch = batch
+                with self._span("batch", counters.step + 1) as event:
+                    event.output, loss = step_result(self._step(self, batch.inputs, batch.targets))
+                    event.loss = counters.last_loss = self._finite(loss)
+                    counters.step += 1
+                    counters.batch += 1
+                    if self.schedule is not None and self._schedule_every == "step":
+                        self.schedule.step()
+                    measures.update(event.output, batch, event.loss)
+                    event.step = counters.step
+                before, now = now, time.perf_counter()
+                counters.seconds += now - before
+                self._progress.batch(batch.examples, measures.compute)
+                self._between_steps()
+        self._batch = NOTHING
+        if not counters.batch:
+            raise no_batches(loader, "train", counters.epoch + 1)
+        self._keeper.check_weights()
+        counters.train_row = self._keeper.row("train", measures.compute(), counters.seconds)
+
+    def _validate(self, loader: Any) -> Row:
+        """Run through the validation data; return its row."""
+        self._between_steps()
+        counters, measures = self._keeper.counters, self._measures
+        before = random_state(), loader_state(loader)
+        _set_epoch(loader, counters.epoch)
+        measures.reset()
+        began = time.perf_counter()
+        try:
+            with (
+                self._span("validation", counters.epoch + 1) as event,
+                evaluation.evaluating(self.model),
+                closing(batches(loader, "valid")) as source,
+            ):
+                for number, batch in enumerate(source, 1):
+                    self._batch = batch
+                    with self._span("validation_batch", number) as inner:
+                        inner.batch = number
+                        inner.output = call_model(self.model, batch.inputs)
+                        measures.update(inner.output, batch)
+                    self._interruption.check()
+                if not measures.examples:
+                    raise no_batches(loader, "valid", counters.epoch + 1)
+                self._batch = NOTHING
+                event.results = measures.compute()
+        except Stopped:
+            # The validation will begin anew, with the random numbers and the data it began with.
+            set_random_state(before[0], "validation")
+            if before[1] is not None:
+                loader.load_state_dict(before[1])
+            raise
+        return self._keeper.row("valid", event.results, time.perf_counter() - began)
+
+    def _between_steps(self) -> None:
+        self._interruption.check()
+        if self._keeper.due():
+            self._save()
+
+    def _save(self) -> None:
+        with self._span("checkpoint", self.steps_done or 1):
+            self._keeper.save()
+
+    def _pause(self) -> None:
+        self.interrupted = True
+        self._save()
+        self._keeper.hold()
+        counters = self._keeper.counters
+        place = f"epoch {counters.epoch + 1}, after step {counters.step}"
+        self._progress.say(f"stopped in {place}; {self._keeper.how_to_go_on()}")
+
+    def _finish(self, *, restore_best: bool) -> None:
+        monitor = self._monitor
+        if monitor.exhausted:
+            self._progress.note(
+                f"stopped early: {monitor.name} has not improved for {monitor.waited} epochs; "
+                f"the best was {monitor.best:.4g} in epoch {monitor.best_epoch}"
+            )
+        if restore_best:
+            self._keeper.restore_best()
+
+    def _finite(self, loss: Any) -> float:
+        keeper = self._keeper
+        return finite_loss(loss, keeper.counters, self._batch, rate=self.rate, kept=keeper.kept())
+
+    def _span(self, part: str, number: int, *, loss: float | None = None) -> Span[Trainer]:
+        counters = self._keeper.counters
+        event = Event(
+            part,
+            self,
+            number,
+            counters.epoch + 1,
+            counters.step,
+            counters.batch + 1,
+            self._batch.inputs,
+            self._batch.targets,
+            loss=loss,
+        )
+        return Span(self.events, part, event)
+
+
+def _set_epoch(loader: Any, epoch: int) -> None:
+    """Tell a loader which epoch comes, so that its order depends on nothing else."""
+    if hasattr(loader, "set_epoch"):
+        loader.set_epoch(epoch)
