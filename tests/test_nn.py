@@ -259,7 +259,7 @@ def test_batch_norm_of_wrong_layout_names_the_right_layer() -> None:
     text = str(caught.value)
     assert "BatchNorm2d: input f32[4,3] has 2 axes, expected [N, C, H, W]" in text
     assert "hint: nn.BatchNorm1d(3)" in text
-    assert "in model (BatchNorm2d 3); called at test_nn.py" in text
+    assert "in BatchNorm2d (3), called at test_nn.py" in text
 
 
 def test_max_pool_indices_agree_with_pytorch() -> None:

@@ -7,6 +7,14 @@ from __future__ import annotations
 
 from chainrule.core.errors import ArgumentError
 
+# Kinds of devices that other libraries know: these words are devices, not misspelt dtypes.
+_KINDS = frozenset({"cpu", "cuda", "gpu", "mps", "xpu"})
+
+
+def names_device(word: str) -> bool:
+    """Return whether a word is that of a device, such as ``cpu`` or ``cuda:0``."""
+    return word.partition(":")[0] in _KINDS
+
 
 def as_device(device: str) -> str:
     """Return the canonical name of a device.
@@ -18,5 +26,5 @@ def as_device(device: str) -> str:
         return "cpu"
     raise ArgumentError(
         f"device {device!r} is not available: tensors live on 'cpu'",
-        hint="leave the argument out, or pass device='cpu'",
+        hint="leave the device out, or give 'cpu': this version computes on the CPU alone",
     )

@@ -94,8 +94,9 @@ def missing_extra(library: str, purpose: str, extra: str = "full") -> MissingExt
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the nearest known word, or an empty string."""
-    matches = difflib.get_close_matches(word.lower(), [str(k) for k in known], n=1, cutoff=0.6)
-    return f"did you mean {matches[0]!r}?" if matches else ""
+    by_lower = {str(name).lower(): str(name) for name in known}
+    matches = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return f"did you mean {by_lower[matches[0]]!r}?" if matches else ""
 
 
 def unknown_word(what: str, word: str, known: Iterable[str]) -> ArgumentError:

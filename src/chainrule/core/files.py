@@ -85,6 +85,8 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}, byte {error.start}: not valid UTF-8") from error
     except RecursionError:
         raise DataError(f"{path}: JSON nested too deeply") from None
+    except ValueError:  # Python refuses integers of more than 4,300 digits
+        raise DataError(f"{path}: not valid JSON: a number of too many digits") from None
 
 
 def read_error(path: Path, error: OSError) -> DataError:

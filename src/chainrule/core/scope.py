@@ -44,7 +44,14 @@ def scope_path() -> str:
 
 
 def describe_scope() -> str:
-    """Return ``model.head (Linear 4 -> 3)`` for the innermost running scope, or nothing."""
+    """Return ``model.head (Linear 4 -> 3)`` for the innermost running scope, or nothing.
+
+    A module that was called by itself, which may be a loss, is only ``Linear (4 -> 3)``.
+    """
     if not _stack.scopes:
         return ""
-    return f"{scope_path()} ({_stack.scopes[-1].scope_title()})"
+    title = _stack.scopes[-1].scope_title()
+    if len(_stack.scopes) > 1:
+        return f"{scope_path()} ({title})"
+    kind, _, sizes = title.partition(" ")
+    return f"{kind} ({sizes})" if sizes else kind

@@ -86,8 +86,21 @@ def _broadcast_error(op: str, shapes: tuple[Shape, ...], axis: int) -> ShapeErro
     return ShapeError(
         f"{op}: shapes {listing} do not broadcast: axis {axis} has sizes {sizes}, "
         "which must be equal or 1",
-        hint="insert an axis of size 1 with x.unsqueeze(axis), or reshape one of them",
+        hint=_broadcast_remedy(shapes)
+        or "insert an axis of size 1 with x.unsqueeze(axis), or reshape one of them",
     )
+
+
+def _broadcast_remedy(shapes: tuple[Shape, ...]) -> str:
+    """Return how to align a shape with the first axes of a longer one, if that is it."""
+    short, long = min(shapes, key=len), max(shapes, key=len)
+    if not short or len(short) == len(long) or long[: len(short)] != short:
+        return ""
+    axes = range(len(short), len(long))
+    code = f"reshape({', '.join(map(str, (*short, *(1 for _ in axes))))})"
+    if len(axes) == 1:
+        code = "unsqueeze(-1)"
+    return f"axes are aligned from the last one: {code} on the tensor of shape {list(short)}"
 
 
 def normalize_axis(op: str, axis: SupportsIndex, ndim: int) -> int:

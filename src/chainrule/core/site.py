@@ -7,12 +7,9 @@ The one idea: remember a code object and an offset (no text) and format them onl
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from types import CodeType, FrameType
 
 from chainrule.core.errors import PACKAGE_DIR, Site
-
-if TYPE_CHECKING:
-    from types import CodeType
 
 # Whether a code object belongs to chainrule; keyed by file name, so it stays small.
 _is_ours: dict[str, bool] = {}
@@ -31,3 +28,11 @@ def user_site(depth: int = 2) -> Site | None:
             return code, frame.f_lasti
         frame = frame.f_back  # type: ignore[assignment]
     return None
+
+
+def user_frame(depth: int = 2) -> FrameType | None:
+    """Return the frame that `user_site` refers to; only for use while an error is built."""
+    frame: FrameType | None = sys._getframe(depth)
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE_DIR):
+        frame = frame.f_back
+    return frame

@@ -304,7 +304,8 @@ def _same_length(arrays: dict[str, Array], pair: Names, path: Path) -> None:
     x, y = arrays[pair[0]], arrays[pair[1]]
     if len(x) != len(y):
         raise DataError(
-            f"{path}: {pair[0]!r} has {len(x):,} examples, {pair[1]!r} has {len(y):,} targets"
+            f"{path}: {pair[0]!r} has {len(x):,} examples, {pair[1]!r} has {len(y):,} targets",
+            hint=f"each example needs one: len({pair[0]}) == len({pair[1]}) before np.savez(...)",
         )
 
 

@@ -59,7 +59,11 @@ class TensorDataset:
             raise ArgumentError("TensorDataset: no arrays", hint="TensorDataset(inputs, targets)")
         shapes = [array.shape for array in self.tensors]
         if any(not shape for shape in shapes) or len({shape[0] for shape in shapes}) > 1:
-            raise ShapeError(f"TensorDataset: shapes {shapes} need equal first axes")
+            listing = ", ".join(str(list(shape)) for shape in shapes)
+            raise ShapeError(
+                f"TensorDataset: shapes {listing} need equal first axes: one entry an example",
+                hint=_trimmed(shapes),
+            )
 
     def __len__(self) -> int:
         return len(self.tensors[0])
@@ -70,6 +74,13 @@ class TensorDataset:
     def __getitems__(self, index: Index) -> Batch:
         """Return the samples at an index array: one copy an array."""
         return tuple(array.take(index, axis=0) for array in self.tensors)
+
+
+def _trimmed(shapes: list[tuple[int, ...]]) -> str:
+    if any(not shape for shape in shapes):
+        return "TensorDataset(inputs, targets), each with the examples along axis 0"
+    least = min(shape[0] for shape in shapes)
+    return f"see which examples lack a target; x[:{least}] keeps the first {least}"
 
 
 class Subset:

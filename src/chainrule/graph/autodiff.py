@@ -22,6 +22,10 @@ from chainrule.graph.tensor import Tensor
 
 Grads = dict[Node, Tensor]
 
+# Origins of gradients by which an optimizer notices that `zero_grad` was forgotten.
+USED = "a gradient that a step has used"
+MIXED = "gradients of several steps added up"
+
 
 @public
 def backward(
@@ -161,8 +165,10 @@ def _propagate(node: Node, gradient: Tensor, nodes: dict[Node, None], pending: G
     assert op is not None
     if node.freed:
         raise GradientError(
-            f"backward: what {op.name} saved for its derivative has been freed already",
-            hint="call backward(retain_graph=True) the first time to run it again",
+            "backward: a second time through the same graph: what "
+            f"{op.name} saved for its derivative was freed by the first",
+            hint="compute the loss anew for each backward(), detach() what one step hands to the "
+            "next; or keep the graph: backward(retain_graph=True) the first time",
         )
     inputs = [
         _restore(array, parent, spec)
@@ -219,7 +225,10 @@ def _accumulate(node: Node, gradient: Tensor) -> None:
     if owner is None:
         return
     if owner.grad is not None:
+        used = owner.grad.origin in (USED, MIXED)
         owner.grad = owner.grad + gradient
+        if used:
+            owner.grad.origin = MIXED
     elif gradient.node is not None:
         owner.grad = gradient
     else:
@@ -238,7 +247,8 @@ def _root(what: str, output: Tensor) -> Node:
     if output.node is None:
         raise GradientError(
             f"{what}: the tensor {output.spec} depends on nothing that requires a gradient",
-            hint="create the inputs with requires_grad=True, outside of no_grad()",
+            hint="compute it from model(x), outside of no_grad() and without detach(), numpy() or "
+            "item() on the way; a plain tensor needs requires_grad=True",
         )
     return output.node
 

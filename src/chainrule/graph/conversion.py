@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 
-from chainrule.core.device import as_device
+from chainrule.core.device import as_device, names_device
 from chainrule.core.dtype import (
     Array,
     DTypeLike,
@@ -28,6 +28,7 @@ from chainrule.core.dtype import (
 )
 from chainrule.core.errors import ArgumentError, ShapeError
 from chainrule.core.shape import Shape, Spec
+from chainrule.graph.explain import located
 from chainrule.graph.op import FUNCTIONS
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ class Conversions:
 
     def __len__(self) -> int:
         if not self.spec.shape:
-            raise ShapeError("len: a 0-d tensor has no length", hint="use x.item()")
+            rule = f"len: the 0-d tensor {self.spec} has no length"
+            raise located(ShapeError(rule, hint="use x.item()"), self)
         return self.spec.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -137,10 +139,9 @@ class Conversions:
             ShapeError: There is not exactly one element.
         """
         if self.spec.size != 1:
-            raise ShapeError(
-                f"item: the tensor {self.spec} has {self.spec.size} elements, expected one",
-                hint="reduce it first (x.mean()), or use x.tolist()",
-            )
+            rule = f"item: the tensor {self.spec} has {self.spec.size} elements, expected one"
+            hint = "reduce it first (x.mean()), or use x.tolist()"
+            raise located(ShapeError(rule, hint=hint), self)
         return to_compute(self.array, self.spec.dtype).item()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -173,10 +174,10 @@ class Conversions:
 
     def __bool__(self) -> bool:
         if self.spec.size != 1:
-            raise ShapeError(
-                f"bool: the truth of a tensor {self.spec} is ambiguous: it has {self.spec.size} elements",
-                hint="use x.any() or x.all()",
-            )
+            rule = f"bool: the truth of a tensor {self.spec} is ambiguous: it has {self.spec.size} "
+            rule += "elements"
+            hint = "x.any() or x.all(); (x > 0) & (x < 1) instead of `and`"
+            raise located(ShapeError(rule, hint=hint), self)
         return bool(self.item())
 
     def __float__(self) -> float:
@@ -204,7 +205,7 @@ class Conversions:
         """
         if isinstance(target, Conversions):
             return call("astype", self, target.spec.dtype)
-        if isinstance(target, str) and target.partition(":")[0] in ("cpu", "cuda"):
+        if isinstance(target, str) and names_device(target):
             as_device(target)
             return call("astype", self, self.spec.dtype if dtype is None else dtype)
         return call("astype", self, as_dtype(target))
@@ -216,6 +217,14 @@ class Conversions:
     def cpu(self) -> Tensor:
         """Return this tensor, which lives on the CPU."""
         return self.to("cpu")
+
+    def cuda(self) -> Tensor:
+        """Return this tensor on a GPU.
+
+        Raises:
+            ArgumentError: There is none that tensors can live on.
+        """
+        return self.to("cuda")
 
     def contiguous(self) -> Tensor:
         """Return this tensor: elements have no visible memory order."""

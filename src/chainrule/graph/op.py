@@ -15,10 +15,9 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
 from chainrule.core.dtype import Array
-from chainrule.core.errors import ChainruleError, StateError, describe_site
-from chainrule.core.scope import describe_scope
+from chainrule.core.errors import ChainruleError, StateError
 from chainrule.core.shape import Spec
-from chainrule.core.site import user_site
+from chainrule.graph.explain import explain
 from chainrule.graph.sample import Sample
 
 if TYPE_CHECKING:
@@ -144,8 +143,10 @@ def register(cls: type[Op]) -> type[Op]:
 def public(function: Callable[P, R]) -> Callable[P, R]:
     """Make a function public under its name: `Tensor` methods find it, errors say where.
 
-    An error raised inside gets the layer path and the user's line added once.
+    An error raised inside gets the layer path, the user's line and the origin of the arguments
+    added once. A result is known by this name (`Tensor.origin`), not by that of the last op.
     """
+    name = function.__name__
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -153,11 +154,27 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except ChainruleError as error:
             if not error.context:
-                _explain(error, args)
+                explain(error, function.__code__, args, kwargs)
             raise
 
-    FUNCTIONS[function.__name__] = call
-    return call
+    @wraps(function)
+    def named(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            result = function(*args, **kwargs)
+        except ChainruleError as error:
+            if not error.context:
+                explain(error, function.__code__, args, kwargs)
+            raise
+        if getattr(result, "origin", ""):
+            for arg in args:
+                if arg is result:
+                    return result  # handed through: it keeps the name of what made it
+            result.origin = name  # type: ignore[attr-defined]  # a Tensor, see getattr above
+        return result
+
+    # The result of a primitive bears the op's name already.
+    FUNCTIONS[name] = call if name in OPS else named
+    return FUNCTIONS[name]
 
 
 def composite(
@@ -176,15 +193,3 @@ def composite(
         return call
 
     return decorate
-
-
-def _explain(error: ChainruleError, args: tuple[object, ...]) -> None:
-    layer = describe_scope()
-    line = describe_site(user_site(3))
-    parts = [f"in {layer}" if layer else "", f"called at {line}" if line else ""]
-    for position, arg in enumerate(args):
-        site = getattr(arg, "site", None)
-        origin = getattr(arg, "origin", "")
-        if site is not None and origin:
-            parts.append(f"argument {position + 1} comes from {origin} at {describe_site(site)}")
-    error.add_context("; ".join(part for part in parts if part))

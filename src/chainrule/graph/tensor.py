@@ -40,6 +40,8 @@ from chainrule.core.errors import (
 )
 from chainrule.core.shape import Shape, Spec
 from chainrule.core.site import user_site
+from chainrule.graph.explain import located
+from chainrule.graph.foreign import no_numbers, numpy_function, numpy_ufunc
 from chainrule.graph.methods import Methods
 from chainrule.graph.node import Hook, Node, leaf, mode
 from chainrule.graph.op import FUNCTIONS, Op, public
@@ -57,14 +59,12 @@ class Tensor(Methods):
         grad: The gradient that `backward` has accumulated here, or None.
         node: What made this tensor, or the leaf that its gradient arrives at; None if it
             takes part in no differentiation.
-        origin: Name of the operation that made it ("" for data).
+        origin: Name of the function that made it ("" for data).
         site: Where in the user's program it was made.
     """
 
     __slots__ = (*("__weakref__", "_array", "grad", "hooks", "node", "origin", "site", "spec"),)
 
-    # NumPy arrays on the left of an operator must leave it to us.
-    __array_ufunc__ = None
     __hash__ = object.__hash__
 
     def __init__(self, array: Array | None, spec: Spec) -> None:
@@ -75,6 +75,13 @@ class Tensor(Methods):
         self.hooks: dict[int, Hook] | None = None
         self.origin = ""
         self.site: Site | None = None
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        # NumPy arrays on the left of an operator must leave it to us.
+        return numpy_ufunc(ufunc, method, inputs, options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return numpy_function(function, args, kwargs)
 
     @property
     def array(self) -> Array:
@@ -183,23 +190,20 @@ class Tensor(Methods):
     def _rebind(self, result: Tensor, op: str) -> Self:
         """Make this handle stand for another tensor: what every in-place method does."""
         if result.shape != self.shape:
-            raise ShapeError(
-                f"{op}: the result {result.spec} does not fit in place into {self.spec}",
-                hint="use the operation that returns a new tensor",
-            )
+            rule = f"{op}: the result {result.spec} does not fit in place into {self.spec}"
+            hint = "use the operation that returns a new tensor: x = x + y for x += y"
+            raise located(ShapeError(rule, hint=hint), self)
         if result.dtype is not self.dtype:
             if result.dtype.is_floating and not self.dtype.is_floating:
-                raise DTypeError(
-                    f"{op}: a {result.dtype.name} result does not fit in place into {self.spec}",
-                    hint="convert the tensor first: x = x.float()",
-                )
+                rule = f"{op}: a {result.dtype.name} result does not fit in place into {self.spec}"
+                hint = "convert the tensor first: x = x.float()"
+                raise located(DTypeError(rule, hint=hint), self)
             result = result.to(self.dtype)
         if self.node is not None and self.node.op is None:
             if mode.recording:
-                raise GradientError(
-                    f"{op}: in-place change of a leaf that requires a gradient",
-                    hint="put it under `with chainrule.no_grad():`",
-                )
+                rule = f"{op}: in-place change of a leaf that requires a gradient: {self.spec}"
+                hint = "put it under `with chainrule.no_grad():`; an optimizer's step() does so"
+                raise located(GradientError(rule, hint=hint), self)
             self._array, self.spec = result._array, result.spec
             self._rebind_leaf(True)
             return self
@@ -318,7 +322,7 @@ def convert(array: Array, source: DType, target: DType) -> Array:
     with np.errstate(all="ignore"):
         computed = to_compute(array, source)
         if target.kind == "bool":
-            return np.not_equal(computed, 0)
+            return np.asarray(np.not_equal(computed, 0))
         result = to_storage(computed, target)
     return result.copy() if result is array else result
 
@@ -331,15 +335,11 @@ def _read(data: Any) -> tuple[Array, DType]:
     try:
         array = np.asarray(data)
     except ValueError as error:
-        raise ShapeError(
-            "tensor: nested sequences have unequal lengths",
-            hint="pad the rows to one length, or keep them as a list",
-        ) from error
+        rule = "tensor: nested sequences have unequal lengths"
+        hint = "pad the rows to one length, or keep them as a list"
+        raise located(ShapeError(rule, hint=hint)) from error
     if array.dtype.kind not in "biuf":
-        raise DTypeError(
-            f"tensor: elements of type {array.dtype} are not real numbers",
-            hint="convert text to numbers first" if array.dtype.kind in "USOT" else "",
-        )
+        raise located(no_numbers(data, array))
     found = as_dtype(array.dtype)
     return array.astype(found.storage, copy=False), found
 

@@ -72,7 +72,12 @@ def number(
     """
     bad = isinstance(value, bool | str) or not hasattr(value, "__float__")
     if bad or not low <= float(value) <= high:
-        raise ArgumentError(f"{layer}: {name} is {show(value)}, expected {_range(low, high)}")
+        hint = ""
+        if not bad and (low, high) == (0.0, 1.0) and float(value) in range(2, 101):
+            hint = f"{name}={float(value) / 100:g} is {float(value):g} %"
+        raise ArgumentError(
+            f"{layer}: {name} is {show(value)}, expected {_range(low, high)}", hint=hint
+        )
     return float(value)
 
 

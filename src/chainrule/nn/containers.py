@@ -49,6 +49,7 @@ class _Holder(Module):
         else:
             hint = "functions are called in forward(); nn.ReLU() is relu as a module"
         shown = getattr(module, "__name__", type(module).__name__)
+        shown = f"the class {shown}" if isinstance(module, type) else shown
         raise ArgumentError(f"{name}: got {shown}, expected modules", hint=hint)
 
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 from chainrule.core.dtype import DTypeLike, as_dtype
-from chainrule.core.errors import ArgumentError, ChainruleError, StateError, describe_site
-from chainrule.core.scope import Scope, describe_scope, scopes
-from chainrule.core.site import user_site
+from chainrule.core.errors import ArgumentError, ChainruleError, StateError
+from chainrule.core.scope import Scope, scopes
 from chainrule.graph.conversion import call
+from chainrule.graph.explain import located
 from chainrule.graph.node import no_grad
 from chainrule.graph.tensor import Tensor
 from chainrule.nn.parameter import Parameter
@@ -108,10 +108,7 @@ class Module:
             return self.forward(*args, **kwargs)
         except ChainruleError as error:
             if not error.context:
-                line = describe_site(user_site(2))
-                error.add_context(
-                    f"in {describe_scope()}" + (f"; called at {line}" if line else "")
-                )
+                located(error, *args)
             raise
         finally:
             stack.pop()
@@ -375,6 +372,14 @@ class Module:
         return self
 
     # --- saving -------------------------------------------------------------------------------
+
+    def cuda(self) -> Self:
+        """Move parameters and buffers to a GPU.
+
+        Raises:
+            ArgumentError: There is none that tensors can live on.
+        """
+        return self.to("cuda")
 
     def _state(self) -> dict[str, Tensor]:
         """Return everything that is saved, by name: the living tensors."""

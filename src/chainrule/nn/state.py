@@ -92,11 +92,18 @@ def _shortened(lines: list[str]) -> list[str]:
     return [*lines[:SHOWN], f"... and {len(lines) - SHOWN} more"]
 
 
+def _nearest(name: str, others: list[str]) -> str:
+    return next((other for other in others if did_you_mean(name, [other])), "")
+
+
 def _remedy(faults: list[str], missing: list[str], unexpected: list[str]) -> str:
     if faults and not missing and not unexpected and all("[" not in fault for fault in faults):
         return "convert the model first (model.double(), model.float()), or pass strict=False"
     if unexpected and missing and all(n.startswith("module.") for n in unexpected):
         return '{k.removeprefix("module."): v for k, v in state.items()}'
+    pairs = [(n, near) for n in unexpected if (near := _nearest(n, missing))]
+    if pairs and not faults and len(pairs) == len(unexpected) == len(missing):
+        return f"rename: state[{pairs[0][1]!r}] = state.pop({pairs[0][0]!r})"
     if faults:
         return "build the model with the sizes that it was saved with"
     return "pass strict=False to load what fits and leave the rest"

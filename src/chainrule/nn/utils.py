@@ -62,7 +62,9 @@ def clip_grad_norm_(
         for owner in owners:
             if owner.grad is not None:
                 # A new tensor: the same gradient tensor may stand in several `.grad`.
-                owner.grad = owner.grad * factor.to(owner.grad.dtype)
+                scaled = owner.grad * factor.to(owner.grad.dtype)
+                scaled.origin = owner.grad.origin
+                owner.grad = scaled
     return total
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self
 
-from chainrule.core.device import as_device
+from chainrule.core.device import as_device, names_device
 from chainrule.core.dtype import DType, DTypeLike, as_dtype
 from chainrule.core.errors import ArgumentError, DTypeError, StateError, did_you_mean
 from chainrule.graph.tensor import Tensor
@@ -95,7 +95,7 @@ def target_dtype(target: DTypeLike | Tensor, dtype: DTypeLike | None) -> DType |
     """
     if isinstance(target, Tensor):
         wanted = target.dtype
-    elif isinstance(target, str) and target.partition(":")[0] in ("cpu", "cuda"):
+    elif isinstance(target, str) and names_device(target):
         as_device(target)
         if dtype is None:
             return None

@@ -14,6 +14,7 @@ import numpy as np
 from chainrule.core.errors import ArgumentError, DTypeError, IndexRangeError
 from chainrule.core.shape import expect
 from chainrule.graph.conversion import call
+from chainrule.graph.foreign import expect_tensor
 from chainrule.graph.op import COMPOSITES, Composite, composite, public
 from chainrule.graph.sample import In, Sample, sample
 from chainrule.graph.tensor import Tensor, common, tensor
@@ -153,6 +154,7 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
         >>> F.embedding(chainrule.tensor([1, 0]), table).tolist()
         [[2.0, 3.0], [0.0, 1.0]]
     """
+    expect_tensor("embedding", "input", input)
     expect(weight.ndim == 2, "embedding: weight {} must have the axes [V, D]", weight.spec)
     if input.dtype.kind not in ("int", "uint"):
         raise DTypeError(

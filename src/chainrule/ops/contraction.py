@@ -16,9 +16,11 @@ import numpy as np
 from chainrule.core.dtype import Array
 from chainrule.core.errors import ArgumentError, DTypeError, ShapeError
 from chainrule.core.shape import Spec, broadcast_shapes, expect, normalize_axis
+from chainrule.graph.foreign import expect_tensor
 from chainrule.graph.op import INPUTS, Cost, Op, composite, public, register
 from chainrule.graph.sample import In, Sample, sample
 from chainrule.graph.tensor import Tensor, apply, common
+from chainrule.ops.spatial import expect_floating
 
 Operand = Any  # a tensor or an array
 
@@ -85,7 +87,8 @@ _MATMUL = Matmul()
 
 
 def _inner_error(x: Spec, y: Spec) -> ShapeError:
-    hint = ""
+    hint = f"give x {y.shape[-2]} columns or y {x.shape[-1]} rows, or name the axes: "
+    hint += "chainrule.einsum('ij,jk->ik', x, y)"
     if x.shape[-1] == y.shape[-1]:
         hint = "x @ y.mT"
     elif x.shape[-2] == y.shape[-2]:
@@ -138,8 +141,9 @@ def _with_vectors(x: Tensor, y: Tensor) -> Tensor:
     inner = y.shape[0] if y.ndim == 1 else y.shape[-2]
     expect(
         x.shape[-1] == inner,
-        "matmul: inner dimensions differ: x {} @ y {} needs {} == {}",
-        *(x.spec, y.spec, x.shape[-1], inner),
+        "matmul: inner dimensions differ: x {} @ y {} needs x.shape[-1] == y.shape[{}], "
+        "got {} != {}",
+        *(x.spec, y.spec, -1 if y.ndim == 1 else -2, x.shape[-1], inner),
     )
     left = x.reshape(1, x.shape[0]) if x.ndim == 1 else x
     right = y.reshape(y.shape[0], 1) if y.ndim == 1 else y
@@ -184,6 +188,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Raises:
         ShapeError: The last axis of the input is not the weight's, or the bias does not fit.
+        DTypeError: The input holds integers, but the weight does not.
 
     Example:
         >>> import chainrule
@@ -193,6 +198,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         >>> F.linear(x, weight).tolist()
         [[3.0, 2.0, 2.0]]
     """
+    expect_tensor("linear", "input", input)
     expect(
         weight.ndim == 2,
         "linear: weight {} must have the axes [outputs, inputs]",
@@ -201,6 +207,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     outputs, inputs = weight.shape
     if input.ndim == 0 or input.shape[-1] != inputs:
         raise _linear_error(input, weight)
+    if input.dtype is not weight.dtype and weight.dtype.is_floating:
+        expect_floating("linear", input)
     if bias is not None:
         expect(
             bias.shape == (outputs,),

@@ -196,6 +196,8 @@ def _conv(
 ) -> Tensor:
     _check_groups(op, groups)
     x, w, batched = _operands(op, axes, input, weight)
+    if not batched and x.shape[1] != w.shape[1] * groups:
+        raise _one_example_error(op, input, weight, groups)
     steps = per_axis(op, "stride", stride, axes)
     spread = per_axis(op, "dilation", dilation, axes)
     pairs = _padding(op, padding, w.shape[2:], steps, spread)
@@ -280,6 +282,22 @@ def _operands(op: str, axes: int, input: Tensor, weight: Tensor) -> tuple[Tensor
     )
     x, w = common(x, weight)
     return x, w, batched
+
+
+def _one_example_error(op: str, x: Tensor, weight: Tensor, groups: int) -> ShapeError:
+    """Return the error for an input without batch axis whose channels are wrong."""
+    channels = weight.shape[1] * groups
+    order = ", ".join(map(str, (x.ndim - 1, *range(x.ndim - 1))))
+    hint = f"nn.Conv{x.ndim - 1}d({x.shape[0]}, {weight.shape[0]}, ...)"
+    if x.shape[-1] == channels:
+        hint = f"channels come first, after the batch: x.permute({order}).unsqueeze(0)"
+    elif channels == 1:
+        hint = f"{x.shape[0]} examples of one channel need its axis: x.unsqueeze(1)"
+    return ShapeError(
+        f"{op}: input {x.spec} without a batch axis has {x.shape[0]} channels (axis 0), "
+        f"weight {weight.spec} expects {channels}",
+        hint=hint,
+    )
 
 
 def _check_groups(op: str, groups: int) -> None:

@@ -22,6 +22,7 @@ from chainrule.core.errors import (
 )
 from chainrule.core.shape import expect
 from chainrule.graph.conversion import call
+from chainrule.graph.foreign import expect_tensor
 from chainrule.graph.op import composite
 from chainrule.graph.sample import In, Sample, sample
 from chainrule.graph.tensor import Tensor
@@ -117,6 +118,8 @@ def cross_entropy(
     Source of label smoothing: Szegedy et al. 2016, "Rethinking the Inception architecture".
     """
     op = "cross_entropy"
+    expect_tensor(op, "input", input)
+    expect_tensor(op, "target", target)
     x = floating(input)
     axis = _class_axis(op, x)
     if not 0.0 <= label_smoothing <= 1.0:
@@ -152,6 +155,8 @@ def nll_loss(
     `cross_entropy` is both in one; see there for the arguments.
     """
     op = "nll_loss"
+    expect_tensor(op, "input", input)
+    expect_tensor(op, "target", target)
     x = floating(input)
     axis = _class_axis(op, x)
     _check_weight(op, x, axis, weight)
@@ -274,8 +279,15 @@ def _check_soft(op: str, x: Tensor, target: Tensor) -> None:
             f"(or a probability for each class, as input {x.spec})",
             hint=f"target{squeeze}.long(), or mse_loss for regression",
         )
+    hint = "target holds a probability for each class, or classes as integers [N]"
+    if target.ndim == x.ndim > 1 and target.shape[0] == x.shape[0]:
+        hint = f"{target.shape[1]} classes need {target.shape[1]} outputs of the last layer; "
+        hint += f"chainrule.one_hot(classes, {x.shape[1]}) makes {x.shape[1]} columns"
+    elif target.ndim > 1 and (target.shape[0], *target.shape[2:]) == x.shape:
+        hint = "the scores come first: cross_entropy(scores, target)"
     raise ShapeError(
-        f"{op}: target {target.spec} of probabilities must have the shape of input {x.spec}"
+        f"{op}: target {target.spec} of probabilities must have the shape of input {x.spec}",
+        hint=hint,
     )
 
 
@@ -325,13 +337,15 @@ def _range_error(op: str, x: Tensor, values: Array, wrong: Array, number: int) -
     place = tuple(int(i) for i in np.argwhere(wrong)[0])
     where = f" at position {list(place)}" if place else ""
     hint = f"the last layer needs at least {int(values.max()) + 1} outputs"
-    if int(values.max()) == number and int(values.min()) >= 1:
+    if number == 1:
+        hint = "two classes need 2 outputs; one output goes with binary_cross_entropy_with_logits"
+    elif int(values.max()) == number and int(values.min()) >= 1:
         hint = "classes count from 0: target - 1"
     elif values[place] < 0:
         hint = f"ignore_index={int(values[place])} leaves such targets out"
     return IndexRangeError(
         f"{op}: target {int(values[place])}{where} is not a class: input {x.spec} has {number} "
-        f"classes, so targets run from 0 to {number - 1}",
+        f"class{'es' if number != 1 else ''}, so targets run from 0 to {number - 1}",
         hint=hint,
     )
 

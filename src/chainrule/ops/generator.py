@@ -6,14 +6,15 @@ The one idea: the whole state is two whole numbers, so it is saved and restored 
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
-from typing import Any, Self
+from typing import Any, Self, SupportsIndex
 
 import numpy as np
 
 from chainrule.core.dtype import uint64
-from chainrule.core.errors import ArgumentError
+from chainrule.core.errors import ArgumentError, DTypeError
 from chainrule.core.shape import Spec
 from chainrule.graph.tensor import Tensor
 
@@ -42,9 +43,15 @@ class Generator:
             self.manual_seed(seed)
 
     def manual_seed(self, seed: int) -> Self:
-        """Start the sequence that belongs to a seed."""
+        """Start the sequence that belongs to a seed.
+
+        Raises:
+            DTypeError: It is not a whole number.
+        """
+        if not isinstance(seed, SupportsIndex):
+            raise DTypeError(f"manual_seed: got {seed!r}, expected a whole number", hint="seed=0")
         with self._lock:
-            self._key = int(seed) % 2**64
+            self._key = operator.index(seed) % 2**64
             self._counter = 0
         return self
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from chainrule.core.errors import ArgumentError, ShapeError, unknown_word
 from chainrule.graph.conversion import call
+from chainrule.graph.foreign import expect_tensor
 from chainrule.graph.op import composite
 from chainrule.graph.sample import In, Sample, sample
 from chainrule.graph.tensor import Tensor
@@ -48,6 +49,8 @@ def reduced(op: str, losses: Tensor, reduction: str) -> Tensor:
 
 def _pair(op: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return predictions and targets of one shape, targets in the type of the predictions."""
+    expect_tensor(op, "input", input)
+    expect_tensor(op, "target", target)
     if input.shape != target.shape:
         raise _shape_error(op, input, target)
     made = floating(input)

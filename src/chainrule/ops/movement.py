@@ -14,7 +14,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from chainrule.core.dtype import Array
-from chainrule.core.errors import ArgumentError
+from chainrule.core.errors import ArgumentError, ShapeError
 from chainrule.core.shape import (
     MAX_ELEMENTS,
     Axes,
@@ -242,12 +242,8 @@ class Concat(Op):
         first = tensors[0]
         normalize_axis("concat", axis, len(first.shape))
         for position, other in enumerate(tensors):
-            expect(
-                _without(first.shape, axis) == _without(other.shape, axis),
-                "concat: tensor 0 {} and tensor {} {} differ outside axis {}",
-                *(first, position, other, axis),
-                hint="join along the axis that differs, or make the other sizes equal",
-            )
+            if _without(first.shape, axis) != _without(other.shape, axis):
+                raise _concat_error(first, position, other, axis)
         total = sum(t.shape[axis] for t in tensors)
         return Spec((*first.shape[:axis], total, *first.shape[axis + 1 :]), first.dtype)
 
@@ -445,6 +441,27 @@ def pad(x: Tensor, widths: Sequence[Sequence[int]], value: float = 0.0) -> Tenso
     return apply(_PAD, x, widths=tuple(pairs), value=value)
 
 
+def _concat_error(first: Spec, position: int, other: Spec, axis: int) -> ShapeError:
+    rule = f"concat: tensor 0 {first} and tensor {position} {other} differ outside axis {axis}"
+    hint = "join along the axis that differs, or make the other sizes equal"
+    differing = [
+        a for a, (m, n) in enumerate(zip(first.shape, other.shape, strict=False)) if m != n
+    ]
+    if len(first.shape) == len(other.shape) and len(differing) == 1:
+        hint = f"join along the axis that differs: axis={differing[0]}"
+    return ShapeError(rule, hint=hint)
+
+
+def expect_list(op: str, tensors: Sequence[Any], axis: object) -> None:
+    """Raise unless the tensors to be joined came as one list that is not empty."""
+    if isinstance(axis, Tensor):
+        raise ArgumentError(
+            f"{op}: got two arguments, expected one list",
+            hint=f"chainrule.{op}([x, y], axis=0)",
+        )
+    expect(len(tensors) > 0, "{}: no tensors to join", op, hint="pass at least one")
+
+
 @public
 def concat(tensors: Sequence[Any], axis: int | None = 0, *, dim: int | None = None) -> Tensor:
     """Return tensors laid one after the other along an axis.
@@ -462,7 +479,7 @@ def concat(tensors: Sequence[Any], axis: int | None = 0, *, dim: int | None = No
         >>> chainrule.concat([chainrule.tensor([1, 2]), chainrule.tensor([3])]).tolist()
         [1, 2, 3]
     """
-    expect(len(tensors) > 0, "concat: no tensors to join", hint="pass at least one")
+    expect_list("concat", tensors, axis)
     parts = common(*(as_tensor(t) for t in tensors))
     if axis is None and dim is None:
         parts, axis = tuple(reshape(part, -1) for part in parts), 0

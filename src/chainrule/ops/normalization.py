@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from chainrule.core.errors import ShapeError
 from chainrule.core.shape import expect
+from chainrule.graph.foreign import expect_tensor
 from chainrule.graph.node import no_grad
 from chainrule.graph.op import COMPOSITES, Composite, public
 from chainrule.graph.sample import In, Sample, sample
@@ -144,6 +145,7 @@ def _but_channels(x: Tensor) -> tuple[int, ...]:
 
 
 def _check_channels(op: str, x: Tensor, *vectors: Tensor | None) -> None:
+    expect_tensor(op, "input", x)
     expect(
         x.ndim >= 2,
         "{}: input {} must have the axes [N, C, ...]",

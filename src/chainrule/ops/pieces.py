@@ -18,7 +18,7 @@ from chainrule.graph.op import composite, public
 from chainrule.graph.sample import Sample, sample
 from chainrule.graph.tensor import Tensor, as_tensor, common, make
 from chainrule.ops.axes import moveaxis, unsqueeze
-from chainrule.ops.movement import axis_or_dim, concat, expand, listed, reshape
+from chainrule.ops.movement import axis_or_dim, concat, expand, expect_list, listed, reshape
 from chainrule.ops.selection import look_up
 from chainrule.ops.slicing import cut, take_ranges
 
@@ -42,7 +42,7 @@ def stack(tensors: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> T
         >>> chainrule.stack([chainrule.tensor([1, 2]), chainrule.tensor([3, 4])]).tolist()
         [[1, 2], [3, 4]]
     """
-    expect(len(tensors) > 0, "stack: no tensors to join", hint="pass at least one")
+    expect_list("stack", tensors, axis)
     parts = common(*(as_tensor(t) for t in tensors))
     for position, part in enumerate(parts):
         expect(

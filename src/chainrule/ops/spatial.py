@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from chainrule.core.dtype import bool_, uint8
 from chainrule.core.errors import ArgumentError, DTypeError, ShapeError
 from chainrule.core.shape import Shape
+from chainrule.graph.foreign import expect_tensor
 from chainrule.graph.tensor import Tensor
 
 Sizes = int | Sequence[int]
@@ -58,6 +59,7 @@ def as_batch(op: str, x: Tensor, axes: int) -> tuple[Tensor, bool]:
     Raises:
         ShapeError: The number of axes is neither that of a batch nor that of one example.
     """
+    expect_tensor(op, "input", x)
     if x.ndim == axes + 2:
         return x, True
     if x.ndim == axes + 1:
@@ -97,13 +99,15 @@ def pooling_padding(
 
 
 def expect_floating(op: str, x: Tensor) -> None:
-    """Raise `DTypeError` for an input of integers.
+    """Raise `DTypeError` for an input of integers or Booleans.
 
     Raises:
         DTypeError: The input is not floating-point.
     """
     if x.dtype.is_floating:
         return
-    scale = " / 255" if x.dtype is uint8 else ""
-    hint = "x.float()" if x.dtype is bool_ else f"x.float(){scale}"
-    raise DTypeError(f"{op}: input {x.spec} holds integers, expected real numbers", hint=hint)
+    kind = "Booleans" if x.dtype is bool_ else "integers"
+    hint = "x.float()"
+    if x.dtype is uint8:
+        hint = "x.float() / 255 turns the bytes of an image into numbers from 0 to 1"
+    raise DTypeError(f"{op}: input {x.spec} holds {kind}, expected real numbers", hint=hint)

@@ -296,7 +296,7 @@ def unfold(
 
     Example:
         >>> import chainrule
-        >>> chainrule.unfold(chainrule.ones((1, 3, 4, 4)), 2, stride=2).shape
+        >>> chainrule.nn.functional.unfold(chainrule.ones((1, 3, 4, 4)), 2, stride=2).shape
         (1, 12, 4)
     """
     x, batched = as_batch("unfold", input, 2)

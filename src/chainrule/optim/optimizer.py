@@ -14,9 +14,11 @@ from typing import Any, ClassVar
 
 from chainrule.core.errors import ArgumentError, DTypeError, StateError
 from chainrule.core.shape import expect
+from chainrule.graph.autodiff import MIXED, USED
 from chainrule.graph.conversion import call
 from chainrule.graph.node import enable_grad, no_grad
 from chainrule.graph.tensor import Tensor, as_tensor
+from chainrule.ops.caution import caution
 
 Group = dict[str, Any]
 State = dict[str, Any]
@@ -49,6 +51,7 @@ class Optimizer(ABC):
         self.param_groups: list[Group] = []
         self.state: dict[Tensor, State] = {}
         self._names: dict[Tensor, str] = {}
+        self._warned = False
         groups = _as_groups(self.name, params)
         if not groups:
             raise ArgumentError(
@@ -80,6 +83,8 @@ class Optimizer(ABC):
         Args:
             closure: Computes the loss and its gradients anew; called first.
 
+        A gradient that those of an earlier step were left in causes a `LikelyMistakeWarning`.
+
         Returns:
             What the closure returned.
 
@@ -99,8 +104,11 @@ class Optimizer(ABC):
                         continue
                     if grad.spec != param.spec:
                         self._check_gradient(param, grad)
+                    if grad.origin == MIXED:
+                        self._warn_of_mixed(param)
                     state = self.state.setdefault(param, {})
                     self.update(param, -grad if maximize else grad, state, group)
+                    grad.origin = USED
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -178,6 +186,16 @@ class Optimizer(ABC):
         raise DTypeError(
             f"{self.name}: {name} is {param.spec}, but its gradient is {grad.spec}",
             hint="the model was converted after backward(): call optimizer.zero_grad()",
+        )
+
+    def _warn_of_mixed(self, param: Tensor) -> None:
+        if self._warned:
+            return
+        self._warned = True
+        caution(
+            f"{self.name}: the gradient of {self._names[param]} {param.spec} has those of earlier "
+            "steps in it, because they were not removed before backward() added the new one",
+            hint="optimizer.zero_grad() before each loss.backward()",
         )
 
     # --- saving -----------------------------------------------------------------------------
@@ -290,7 +308,14 @@ def check_range(
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not (low <= value < high) or not math.isfinite(value):
         wanted = f"at least {low:g}" if math.isinf(high) else f"from {low:g} to below {high:g}"
-        raise ArgumentError(f"{name}: {setting} is {value!r}, expected a number {wanted}")
+        hint = ""
+        if isinstance(value, str):
+            hint = f"a number without quotes: {setting}={value}"
+        elif is_number and value < low == 0:
+            hint = f"{setting}={-value!r}"
+        raise ArgumentError(
+            f"{name}: {setting} is {value!r}, expected a number {wanted}", hint=hint
+        )
 
 
 def _as_groups(name: str, params: Any) -> list[Group]:

@@ -27,6 +27,8 @@ FULL_NAMES = {
     "mae": "mean absolute error",
     "mse": "mean squared error",
     "rmse": "root mean squared error",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
 }
 
 Row = Mapping[str, Any]

@@ -8,6 +8,7 @@ log's length: after a crash in between, the older checkpoint cuts the log and do
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -265,7 +266,8 @@ class Keeper:
         if self._out is None:
             return "nothing was saved, for there is no run folder; in this process fit(...) goes on"
         if (self._out / "config.json").exists():
-            return f"saved; go on with: chainrule train --out {self._out} --resume"
+            out = shlex.quote(str(self._out))
+            return f"saved; go on with: chainrule train --out {out} --resume"
         return f"saved in {self._out}; go on with: Trainer(..., out=...).fit(..., resume=True)"
 
     def _taken(self, out: Path) -> DataError:
