@@ -102,13 +102,18 @@ def numpy_result(array: np.ndarray, key: tuple[Any, ...]) -> np.ndarray | None:
 
 
 def leaves_range(shape: tuple[int, ...], key: tuple[Any, ...]) -> bool:
-    """Return whether an array of positions in a valid key leaves its axis."""
+    """Return whether positions in a valid key leave their axis, or a mask does not cover its axes.
+
+    NumPy lets an empty mask pass on an axis of size 1.
+    """
     used = [part.ndim if is_mask(part) else 1 for part in key if is_consuming(part)]
     axis = 0
     for part in key:
         if part is Ellipsis:
             axis += len(shape) - sum(used)
         elif is_mask(part):
+            if part.shape != shape[axis : axis + part.ndim]:
+                return True
             axis += part.ndim
         elif is_consuming(part):
             size = shape[axis]
