@@ -63,7 +63,9 @@ HIDDEN = {"mlp": "any", "simple-convnet": "one"}
 MOST = 10**9
 
 # Tables: against 0.001 and no dropout, the mean test loss of three seeds was lower on the red, the
-# white and all wines and on california-housing (by 1 to 6 %), and the same on adult.
+# white and all wines and on california-housing (by 1 to 6 %), and the same on adult; accuracy on
+# the 320 red wines of the test part was 1.6 points lower. Found with this network in PyTorch, and
+# by the test parts: figures on these five sets are a little optimistic.
 TABLE_RATE, TABLE_DROPOUT, TABLE_DECAY = 3e-3, 0.1, 0.0
 # Images: against 0.001 and no decay, an MLP 784-100-10 reached 98.2 % instead of 97.8 % on MNIST;
 # the convolutional network was as good or better on digits and on part of Fashion-MNIST.

@@ -23,7 +23,7 @@ def user_site(depth: int = 2) -> Site | None:
         name = code.co_filename
         ours = _is_ours.get(name)
         if ours is None:
-            ours = _is_ours[name] = name.startswith(PACKAGE_DIR)
+            ours = _is_ours[name] = _belongs_here(name)
         if not ours:
             return code, frame.f_lasti
         frame = frame.f_back  # type: ignore[assignment]
@@ -33,6 +33,11 @@ def user_site(depth: int = 2) -> Site | None:
 def user_frame(depth: int = 2) -> FrameType | None:
     """Return the frame that `user_site` refers to; only for use while an error is built."""
     frame: FrameType | None = sys._getframe(depth)
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE_DIR):
+    while frame is not None and _belongs_here(frame.f_code.co_filename):
         frame = frame.f_back
     return frame
+
+
+def _belongs_here(file: str) -> bool:
+    # `python -m chainrule` is entered through the interpreter's own frozen modules.
+    return file.startswith((PACKAGE_DIR, "<frozen "))
