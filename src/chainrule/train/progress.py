@@ -158,7 +158,7 @@ class Progress:
         return _rate(self._examples, now - self._began)
 
     def _left(self, now: float) -> str:
-        """Estimate from what this session has done how long the rest of it takes."""
+        """Estimate from what has been done since the start how long the rest of it takes."""
         part = self._done / self._batches if self._batches else 0.0
         at = self._epoch - 1 + part
         done, rest = at - self._fit_from, self._epochs - at
