@@ -13,6 +13,15 @@ import numpy.typing as npt
 
 from chainrule.data import Examples, Pipeline
 from chainrule.report import Mistake
+from chainrule.train import (
+    R2,
+    Accuracy,
+    BalancedAccuracy,
+    ConfusionMatrix,
+    MacroF1,
+    MeanAbsoluteError,
+    RootMeanSquaredError,
+)
 
 Array = npt.NDArray[Any]
 
@@ -36,32 +45,30 @@ def assess_classes(logits: Array, targets: Array, classes: tuple[str, ...]) -> d
         targets: [N] class indices.
         classes: K names.
     """
+    matrix = ConfusionMatrix()
+    measured = (Accuracy(), BalancedAccuracy(), MacroF1())
+    for metric in (matrix, *measured):
+        metric.update(logits, targets)
+    accuracy, balanced, macro_f1 = (metric.compute() for metric in measured)
+    scores = matrix.scores()
     p = probabilities(logits)
-    predicted = p.argmax(axis=1)
-    confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    np.add.at(confusion, (targets, predicted), 1)
-    right = np.diag(confusion)
-    support, answered = confusion.sum(axis=1), confusion.sum(axis=0)
-    precision = right / np.maximum(answered, 1)
-    recall = right / np.maximum(support, 1)
-    f1 = 2 * right / np.maximum(support + answered, 1)
     of_target = np.maximum(p[np.arange(len(targets)), targets], np.finfo(np.float64).tiny)
     return {
         "n": len(targets),
         "loss": float(-np.log(of_target).mean()),
         "metrics": {
-            "accuracy": float((predicted == targets).mean()),
-            "balanced_accuracy": float(recall[support > 0].mean()),
-            "macro_f1": float(f1[support > 0].mean()),
+            "accuracy": accuracy,
+            "balanced_accuracy": balanced,
+            "macro_f1": macro_f1,
         },
-        "confusion": confusion.tolist(),
+        "confusion": matrix.compute(),
         "per_class": [
             {
                 "name": name,
-                "precision": float(precision[k]),
-                "recall": float(recall[k]),
-                "f1": float(f1[k]),
-                "support": int(support[k]),
+                "precision": float(scores.precision[k]),
+                "recall": float(scores.recall[k]),
+                "f1": float(scores.f1[k]),
+                "support": int(scores.support[k]),
             }
             for k, name in enumerate(classes)
         ],
@@ -82,16 +89,19 @@ def assess_values(
     scores, answers = outputs.reshape(targets.shape), targets
     predicted = _in_unit(pipeline, scores)
     true = _true_values(pipeline, answers, raw)
-    residual = predicted - true
-    spread = ((true - true.mean(axis=0)) ** 2).sum()
+    measured = (R2(), MeanAbsoluteError(), RootMeanSquaredError())
+    for metric in measured:
+        metric.update(predicted, true)
+    r2, mae, rmse = (metric.compute() for metric in measured)
     shown = np.linspace(0, len(true) - 1, min(len(true), MOST_POINTS)).astype(np.int64)
     return {
         "n": len(true),
         "loss": float(((scores - answers).astype(np.float64) ** 2).mean()),
         "metrics": {
-            "r2": float(1 - (residual**2).sum() / spread) if spread > 0 else None,
-            "mae": float(np.abs(residual).mean()),
-            "rmse": float(np.sqrt((residual**2).mean())),
+            # R² is undefined where all true values are equal; JSON has no NaN.
+            "r2": None if np.isnan(r2) else r2,
+            "mae": mae,
+            "rmse": rmse,
         },
         "target": pipeline.target,
         "unit": "",

@@ -6,7 +6,7 @@ import platform
 import sys
 from importlib import metadata
 
-LIBRARIES = ("numpy", "llvmlite", "pyarrow", "pillow", "safetensors", "scikit-learn")
+LIBRARIES = ("numpy", "llvmlite", "pyarrow", "pillow", "scikit-learn")
 
 
 def versions() -> dict[str, str]:

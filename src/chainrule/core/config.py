@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["cache_dir", "data_dir", "debug", "no_color"]
+__all__ = ["cache_dir", "data_dir", "debug"]
 
 
 def data_dir() -> Path | None:
@@ -30,8 +30,3 @@ def cache_dir() -> Path:
 def debug() -> bool:
     """Return whether ``CHAINRULE_DEBUG`` asks for tracebacks instead of short messages."""
     return os.environ.get("CHAINRULE_DEBUG", "") not in ("", "0")
-
-
-def no_color() -> bool:
-    """Return whether the user asked for plain text (``NO_COLOR``, see no-color.org)."""
-    return "NO_COLOR" in os.environ

@@ -96,7 +96,7 @@ def is_grad_enabled() -> bool:
     return mode.recording
 
 
-class set_grad_enabled:  # noqa: N801 - PyTorch's name; a context manager and a decorator
+class set_grad_enabled:  # noqa: N801 - PyTorch's name
     """Switch the recording of operations on or off for a block, or for good if called bare.
 
     Args:

@@ -162,10 +162,6 @@ class EventList(Generic[TrainerT]):
             raise ArgumentError(f"events: {_name(function)} is no handler of {name!r}")
         self._handlers[name] = after
 
-    def watches(self, part: str) -> bool:
-        """Return whether a part has any handler; without one nothing need be built for it."""
-        return bool(self._handlers.get(f"{part}_begin") or self._handlers.get(f"{part}_end"))
-
     def of(self, name: str) -> tuple[Handler[TrainerT], ...]:
         """Return the handlers of an event, in the order in which they run."""
         return tuple(self._handlers.get(name, ()))

@@ -95,10 +95,6 @@ class Measures:
         """Return all values over the batches since `reset`."""
         return {**self._means.compute(), **self.metrics.compute()}
 
-    def compute_losses(self) -> dict[str, float]:
-        """Return the losses alone, which cost nothing to compute."""
-        return self._means.compute()
-
     def reset(self) -> None:
         """Forget all batches."""
         self._means.reset()
