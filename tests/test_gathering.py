@@ -13,7 +13,7 @@ from chainrule.core.dtype import float64, int64
 from chainrule.core.errors import DTypeError, IndexRangeError, ShapeError
 from chainrule.graph.autodiff import grad
 from chainrule.graph.tensor import Tensor, tensor
-from chainrule.ops import selection
+from chainrule.ops import positions
 from chainrule.ops.gathering import gather, nonzero, one_hot, scatter, scatter_add, take_along_axis
 from chainrule.ops.selection import index_add, index_select, take
 from chainrule.testing import gradcheck
@@ -130,7 +130,7 @@ def test_gradient_of_an_embedding_adds_repeated_rows(rows: int, columns: int) ->
 def test_gradient_of_an_embedding_longer_than_a_chunk() -> None:
     rng = np.random.default_rng(0)
     columns = 4
-    rows = selection.CHUNK // columns + 5
+    rows = positions.CHUNK // columns + 5
     index = rng.integers(0, 11, rows)
     weight = rng.normal(size=(rows, columns))
     table = tensor(np.zeros((11, columns)), requires_grad=True)

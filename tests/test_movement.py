@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chainrule.core.errors import ArgumentError, ChainruleError, ShapeError
 from chainrule.graph.autodiff import grad
 from chainrule.graph.tensor import Tensor, tensor
-from chainrule.ops import axes, movement, pieces
+from chainrule.ops import axes, joining, movement, pieces
 from chainrule.ops.slicing import put_ranges, take_ranges
 from chainrule.testing import gradcheck, gradgradcheck
 
@@ -122,9 +122,9 @@ def test_concat_undoes_split(shape: tuple[int, ...], data: st.DataObject) -> Non
     parts = pieces.split(tensor(array), sizes, axis)
     for part, want in zip(parts, np.split(array, cuts, axis), strict=True):
         check(part, want)
-    check(movement.concat(parts, axis), array)
+    check(joining.concat(parts, axis), array)
     if array.size:
-        check_linear(lambda x: movement.concat(pieces.split(x, sizes, axis)[::-1], axis), array)
+        check_linear(lambda x: joining.concat(pieces.split(x, sizes, axis)[::-1], axis), array)
 
 
 @settings(max_examples=100, deadline=None)
@@ -234,9 +234,9 @@ def test_broadcasting_functions_agree_with_numpy() -> None:
 
 
 def test_concat_promotes_and_flattens() -> None:
-    got = movement.concat([tensor([1, 2]), tensor([[0.5]])], axis=None)
+    got = joining.concat([tensor([1, 2]), tensor([[0.5]])], axis=None)
     assert got.tolist() == [1.0, 2.0, 0.5]
-    assert movement.cat((tensor([[1]]), tensor([[2]])), dim=1).tolist() == [[1, 2]]
+    assert joining.cat((tensor([[1]]), tensor([[2]])), dim=1).tolist() == [[1, 2]]
 
 
 def test_results_are_new_handles() -> None:
@@ -250,7 +250,7 @@ def test_results_are_new_handles() -> None:
         x.squeeze(),
         x.flatten(),
         movement.pad(x, [(0, 0)]),
-        movement.concat([x]),
+        joining.concat([x]),
         pieces.tile(x, 1),
         pieces.roll(x, 0),
         pieces.roll(x, (), ()),
@@ -297,12 +297,12 @@ MESSAGES: list[tuple[Any, type[ChainruleError], str]] = [
         "pad: widths [(-2, -1), (0, 0)] take more from f32[2,3] than there is",
     ),
     (
-        lambda: movement.concat([X, X.T]),
+        lambda: joining.concat([X, X.T]),
         ShapeError,
         "concat: tensor 0 f32[2,3] and tensor 1 f32[3,2] differ outside axis 0",
     ),
-    (lambda: movement.concat([]), ShapeError, "concat: no tensors to join"),
-    (lambda: movement.concat([tensor(1.0)]), ShapeError, "concat: a 0-d tensor has no axis"),
+    (lambda: joining.concat([]), ShapeError, "concat: no tensors to join"),
+    (lambda: joining.concat([tensor(1.0)]), ShapeError, "concat: a 0-d tensor has no axis"),
     (
         lambda: pieces.stack([X, X.T]),
         ShapeError,

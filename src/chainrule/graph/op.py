@@ -19,6 +19,7 @@ from chainrule.core.errors import ChainruleError, StateError
 from chainrule.core.shape import Spec
 from chainrule.graph.explain import explain
 from chainrule.graph.sample import Sample
+from chainrule.ir.definition import Formulas
 
 if TYPE_CHECKING:
     from chainrule.graph.tensor import Tensor
@@ -92,6 +93,23 @@ class Op(ABC):
         of inputs and output may be read only as `saves` declares; shapes and dtypes always.
         """
         raise StateError(f"{self.name}: has no derivative")
+
+    def lower(self, *inputs: Any, **attrs: Any) -> Formulas | None:
+        """Return the formulas of the output's elements from the inputs' `Ref`.
+
+        The last one is the output itself. They agree with `eval` on every input, NaN and
+        infinities included. Elements of 16-bit floating types are float32 inside formulas.
+        None: there is no formula; compiled programs call `eval`.
+        """
+        return None
+
+    def condition(self, *inputs: Any, **attrs: Any) -> tuple[Formulas, ChainruleError] | None:
+        """Return what must hold of the inputs' elements, and the error where it does not.
+
+        The last formula is a bool of shape (). None: every element is allowed. Compiled programs
+        check in this way what `eval` checks in eager ones.
+        """
+        return None
 
     @abstractmethod
     def samples(self) -> Iterable[Sample]:

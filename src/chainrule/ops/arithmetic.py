@@ -17,6 +17,9 @@ from chainrule.graph.conversion import call
 from chainrule.graph.op import INPUTS, Op, Saves, public, register
 from chainrule.graph.sample import In, Sample, sample
 from chainrule.graph.tensor import Tensor, apply, as_tensor, common
+from chainrule.ir.definition import Formulas, broadcast, compute
+from chainrule.ir.expr import Axis, Expr, Ref
+from chainrule.ir.expr import call as function
 from chainrule.ops.elementwise import (
     ANY,
     FLOATING,
@@ -275,6 +278,14 @@ class Clip(Op):
 
     def eval(self, x: Array, low: Array, high: Array) -> Array:
         return np.minimum(np.maximum(x, low), high)
+
+    def lower(self, x: Ref, low: Ref, high: Ref) -> Formulas | None:
+        def body(*axes: Axis) -> Expr:
+            raised = function("maximum", broadcast(x, axes), broadcast(low, axes))
+            return function("minimum", raised, broadcast(high, axes))
+
+        shape = broadcast_shapes(self.name, x.shape, low.shape, high.shape)
+        return (compute(shape, x.dtype, body),)
 
     def vjp(
         self, grad: Tensor, output: Tensor, x: Tensor, low: Tensor, high: Tensor

@@ -18,6 +18,7 @@ from chainrule.graph.foreign import expect_tensor
 from chainrule.graph.op import COMPOSITES, Composite, composite, public
 from chainrule.graph.sample import In, Sample, sample
 from chainrule.graph.tensor import Tensor, common, tensor
+from chainrule.graph.traced import is_traced, require
 from chainrule.ops.contraction import matmul
 from chainrule.ops.generator import Generator
 from chainrule.ops.regularization import dropout
@@ -173,7 +174,12 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
 
 
 def _check_rows(input: Tensor, weight: Tensor) -> None:
-    values, rows = input.array, weight.shape[0]
+    rows = weight.shape[0]
+    if is_traced(input):
+        right = (input >= 0) & (input < rows)
+        require(right.all(), IndexRangeError(f"embedding: an index is not one of {rows} rows"))
+        return
+    values = input.array
     if values.size == 0 or (int(values.min()) >= 0 and int(values.max()) < rows):
         return
     place = tuple(int(i) for i in np.argwhere((values < 0) | (values >= rows))[0])

@@ -26,6 +26,8 @@ from chainrule.core.shape import Spec
 from chainrule.graph.op import Op, composite, public, register
 from chainrule.graph.sample import In, Sample, sample
 from chainrule.graph.tensor import Tensor, apply, as_tensor
+from chainrule.ir.definition import Formulas, converted
+from chainrule.ir.expr import Ref
 from chainrule.ops.elementwise import ANY, Operand, Unary
 
 
@@ -45,6 +47,9 @@ class Cast(Op):
             return np.not_equal(x, 0)
         # A 16-bit result is computed in float32; `apply` rounds it once, to storage.
         return x.astype(dtype.compute, copy=False)
+
+    def lower(self, x: Ref, *, dtype: DType) -> Formulas | None:
+        return (converted(x, dtype),)
 
     def vjp(self, grad: Tensor, output: Tensor, x: Tensor, *, dtype: DType) -> tuple[Tensor | None]:
         return (astype(grad, x.dtype) if x.dtype.is_floating else None,)
@@ -70,6 +75,9 @@ class Clone(Unary):
 
     def eval(self, x: Array) -> Array:
         return x
+
+    def lower(self, x: Ref) -> Formulas | None:
+        return (converted(x, x.dtype),)
 
     def vjp(self, grad: Tensor, output: Tensor, x: Tensor) -> tuple[Tensor]:
         return (grad,)

@@ -20,6 +20,9 @@ from chainrule.graph.foreign import expect_tensor
 from chainrule.graph.op import INPUTS, Cost, Op, composite, public, register
 from chainrule.graph.sample import In, Sample, sample
 from chainrule.graph.tensor import Tensor, apply, common
+from chainrule.ir.definition import Formulas, broadcast, reduction
+from chainrule.ir.expr import Axis, Expr, Ref
+from chainrule.ir.expr import call as function
 from chainrule.ops.spatial import expect_floating
 
 Operand = Any  # a tensor or an array
@@ -52,6 +55,16 @@ class Matmul(Op):
             return product.reshape(*x.shape[:-1], y.shape[1])
         stacked: Array = np.matmul(x, y)
         return stacked
+
+    def lower(self, x: Ref, y: Ref) -> Formulas | None:
+        def body(at: tuple[Axis, ...], inner: tuple[Axis, ...]) -> Expr:
+            *batch, row, column = at
+            left = broadcast(x, (*batch, row, *inner))
+            return function("multiply", left, broadcast(y, (*batch, *inner, column)))
+
+        shape = broadcast_shapes(self.name, x.shape[:-2], y.shape[:-2])
+        shape = (*shape, x.shape[-2], y.shape[-1])
+        return (reduction("add", x.dtype, shape, [x.shape[-1]], body),)
 
     def vjp(
         self, grad: Tensor, output: Tensor, x: Tensor, y: Tensor

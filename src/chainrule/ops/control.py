@@ -72,7 +72,7 @@ class Recompute(Op):
 
 
 def _linked(value: Tensor) -> Tensor:
-    link = Tensor(value.array, value.spec)
+    link = Tensor(value._array, value.spec)
     link.node = value.node
     return link
 
@@ -111,7 +111,7 @@ def checkpoint(function: Function, *args: Tensor) -> Tensor:
     op = Recompute(function, len(args), random_state)
     stand_ins = tuple(_stand_in(node) for node in outside)
     inputs = (*args, *stand_ins)
-    kept = Tensor(result.array, result.spec)
+    kept = Tensor(result._array, result.spec)
     kept.origin, kept.site = op.name, result.site
     nodes = tuple(x.node for x in inputs)
     kept.node = record(op, inputs, nodes, {}, tuple(x.spec for x in inputs), kept)

@@ -22,8 +22,12 @@ from chainrule.core.shape import Shape, Spec, expect
 from chainrule.graph.op import INPUTS, Cost, Op, register
 from chainrule.graph.sample import Sample, sample
 from chainrule.graph.tensor import Tensor, apply
+from chainrule.ir.definition import Formulas
+from chainrule.ir.expr import Ref
 from chainrule.ops.columns import Geometry, forward, input_grad, weight_grad
+from chainrule.ops.conv_formulas import convolution, input_gradient, weight_gradient
 from chainrule.ops.spatial import Pairs, windows_along
+from chainrule.ops.window_formulas import Frame
 
 _AXES = {1: "NCL", 2: "NCHW", 3: "NCDHW"}
 _CHANNELS_FIRST = {1: "0, 2, 1", 2: "0, 3, 1, 2", 3: "0, 4, 1, 2, 3"}
@@ -78,6 +82,12 @@ class Conv(Op):
         return forward(
             x, w, _geometry(x.shape[0], size, w.shape, stride, padding, dilation, groups)
         )
+
+    def lower(
+        self, x: Ref, w: Ref, *, stride: Shape, padding: Pairs, dilation: Shape, groups: int
+    ) -> Formulas | None:
+        frame = Frame(w.shape[2:], stride, padding, dilation)
+        return convolution(x, w, frame, groups)
 
     def vjp(
         self,
@@ -147,6 +157,20 @@ class ConvInputGrad(Op):
     ) -> Array:
         geometry = _geometry(g.shape[0], size, w.shape, stride, padding, dilation, groups)
         return input_grad(g, w, geometry)
+
+    def lower(
+        self,
+        g: Ref,
+        w: Ref,
+        *,
+        size: Shape,
+        stride: Shape,
+        padding: Pairs,
+        dilation: Shape,
+        groups: int,
+    ) -> Formulas | None:
+        frame = Frame(w.shape[2:], stride, padding, dilation)
+        return input_gradient(g, w, size, frame, groups)
 
     def vjp(
         self,
@@ -220,6 +244,20 @@ class ConvWeightGrad(Op):
         shape = (g.shape[1], x.shape[1] // groups, *kernel)
         geometry = _geometry(x.shape[0], x.shape[2:], shape, stride, padding, dilation, groups)
         return weight_grad(x, g, geometry)
+
+    def lower(
+        self,
+        x: Ref,
+        g: Ref,
+        *,
+        kernel: Shape,
+        stride: Shape,
+        padding: Pairs,
+        dilation: Shape,
+        groups: int,
+    ) -> Formulas | None:
+        frame = Frame(kernel, stride, padding, dilation)
+        return weight_gradient(x, g, frame, groups)
 
     def vjp(
         self,

@@ -32,6 +32,9 @@ from chainrule.graph.conversion import call
 from chainrule.graph.op import Op, public, register
 from chainrule.graph.sample import Sample, sample
 from chainrule.graph.tensor import Tensor, apply
+from chainrule.ir.definition import Formulas, compute, filled
+from chainrule.ir.expr import Axis, Expr, Position, add, cast, const, index_of, scale
+from chainrule.ir.expr import call as function
 
 Number = bool | int | float
 Size = int | Sequence[int]
@@ -54,6 +57,9 @@ class Full(Op):
         if value == 0 and math.copysign(1, value) > 0:
             return np.zeros(shape, dtype.compute)
         return np.full(shape, value, dtype.compute)
+
+    def lower(self, *, shape: Shape, value: Number, dtype: DType) -> Formulas | None:
+        return (filled(shape, value, dtype),)
 
     def samples(self) -> Iterable[Sample]:
         return [
@@ -97,6 +103,17 @@ class Arange(Op):
         position += start
         return position.astype(dtype.compute)
 
+    def lower(self, *, start: Number, step: Number, count: int, dtype: DType) -> Formulas | None:
+        def body(at: Axis) -> Expr:
+            if isinstance(start, int) and isinstance(step, int) and not dtype.is_floating:
+                first, distance = _wrapped(start), _wrapped(step)
+                return cast(Position(add(scale(at, distance), first)), dtype)
+            place = cast(Position(index_of(at)), float64)
+            product = function("multiply", place, const(step, float64))
+            return cast(function("add", product, const(start, float64)), dtype)
+
+        return (compute((count,), dtype, body),)
+
     def samples(self) -> Iterable[Sample]:
         return [
             *(
@@ -109,6 +126,11 @@ class Arange(Op):
             ),
             sample(start=-1.0, step=0.1, count=7, dtype=float64),
         ]
+
+
+def _wrapped(value: int) -> int:
+    """Return the signed 64-bit integer with the same low bits."""
+    return (value + 2**63) % 2**64 - 2**63
 
 
 _FULL, _ARANGE = Full(), Arange()

@@ -26,6 +26,7 @@ from chainrule.graph.foreign import expect_tensor
 from chainrule.graph.op import composite
 from chainrule.graph.sample import In, Sample, sample
 from chainrule.graph.tensor import Tensor
+from chainrule.graph.traced import is_traced, require
 from chainrule.ops.caution import caution
 from chainrule.ops.elementwise import floating
 from chainrule.ops.losses import reduced
@@ -301,11 +302,17 @@ def _classes(op: str, x: Tensor, target: Tensor, axis: int, ignore_index: int) -
     expected = (*x.shape[:axis], *x.shape[axis + 1 :])
     if target.shape != expected:
         raise _target_shape_error(op, x, target, expected)
-    values = target.array
     index = target.long()
-    if values.size == 0:
+    if target.size == 0:
         return Classes(index, None, axis)
     number = x.shape[axis]
+    if is_traced(target):
+        # The error is built from the elements: the compiled function fails, then the eager one.
+        counted = target != ignore_index
+        right = (target >= 0) & (target < number) | ~counted
+        require(right.all(), IndexRangeError(f"{op}: a target is not one of {number} classes"))
+        return Classes(call("where", counted, index, 0), counted, axis)
+    values = target.array
     if int(values.min()) >= 0 and int(values.max()) < number and ignore_index not in range(number):
         return Classes(index, None, axis)
     wrong = ((values < 0) | (values >= number)) & (values != ignore_index)
@@ -352,7 +359,7 @@ def _range_error(op: str, x: Tensor, values: Array, wrong: Array, number: int) -
 
 def _warn_of_probabilities(x: Tensor, axis: int) -> None:
     """Warn if every row holds probabilities; one row is looked at first, so this costs little."""
-    if x.size == 0 or x.shape[axis] < 2:
+    if x.size == 0 or x.shape[axis] < 2 or is_traced(x):
         return
     scores = np.moveaxis(np.asarray(x), axis, -1)
     if _are_probabilities(scores[(0,) * (scores.ndim - 1)]) and _are_probabilities(scores):

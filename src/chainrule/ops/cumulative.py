@@ -16,7 +16,9 @@ from chainrule.graph.conversion import call
 from chainrule.graph.op import Op, composite, public, register
 from chainrule.graph.sample import In, Sample, sample
 from chainrule.graph.tensor import Tensor, apply, as_tensor
-from chainrule.ops.movement import concat
+from chainrule.ir.definition import Formulas, Prefix, axes_of, read
+from chainrule.ir.expr import Ref, cast
+from chainrule.ops.joining import concat
 from chainrule.ops.reduce import sum_dtype
 from chainrule.ops.slicing import cut
 
@@ -35,6 +37,11 @@ class CumSum(Op):
     def eval(self, x: Array, *, axis: int) -> Array:
         wide = None if x.dtype.kind == "f" or x.dtype == np.uint64 else np.int64
         return np.asarray(np.cumsum(x, axis=axis, dtype=wide))
+
+    def lower(self, x: Ref, *, axis: int) -> Formulas | None:
+        axes = axes_of(x.shape)
+        target = Ref("out", x.shape, sum_dtype(x.dtype))
+        return (Prefix(target, axes, cast(read(x, *axes), target.dtype), "add", axis),)
 
     def vjp(self, grad: Tensor, output: Tensor, x: Tensor, *, axis: int) -> tuple[Tensor]:
         return (apply(_CUMSUM, grad.flip(axis), axis=axis).flip(axis),)

@@ -16,6 +16,8 @@ from chainrule.core.shape import Shape, Spec, broadcast_shapes
 from chainrule.graph.op import Op
 from chainrule.graph.sample import In, Sample, sample
 from chainrule.graph.tensor import Tensor, as_tensor, common
+from chainrule.ir.definition import Formulas, pointwise
+from chainrule.ir.expr import Ref
 
 Operand = Any  # a tensor, a Python number or an array
 Pair = tuple[Tensor | None, Tensor | None]
@@ -30,6 +32,14 @@ _KIND_NAMES = {
     NUMERIC: "numbers",
     INTEGRAL: "integers or booleans",
     NUMERIC - FLOATING: "integers",
+}
+
+# Scalar functions that booleans take in place of those of numbers.
+_LOGICAL = {
+    **dict.fromkeys(("add", "maximum", "bitwise_or"), "logical_or"),
+    **dict.fromkeys(("multiply", "minimum", "bitwise_and"), "logical_and"),
+    "bitwise_xor": "logical_xor",
+    "bitwise_invert": "logical_not",
 }
 
 
@@ -48,6 +58,9 @@ class Unary(Op):
         if x.dtype.kind not in self.kinds:
             raise refused(self.name, x.dtype, self.kinds, self.remedy)
         return x
+
+    def lower(self, x: Ref) -> Formulas | None:
+        return (pointwise(scalar_function(self.name, x.dtype), x.dtype, x.shape, x),)
 
     def samples(self) -> Iterable[Sample]:
         return unary(In(()))
@@ -73,6 +86,10 @@ class Binary(Op):
             return y
         return Spec(broadcast_shapes(self.name, x.shape, y.shape), x.dtype)
 
+    def lower(self, x: Ref, y: Ref) -> Formulas | None:
+        shape = broadcast_shapes(self.name, x.shape, y.shape)
+        return (pointwise(scalar_function(self.name, x.dtype), x.dtype, shape, x, y),)
+
     def samples(self) -> Iterable[Sample]:
         return broadcasting(In(()), In(()))
 
@@ -87,9 +104,18 @@ class Comparison(Op):
             return Spec(x.shape, bool_)
         return Spec(broadcast_shapes(self.name, x.shape, y.shape), bool_)
 
+    def lower(self, x: Ref, y: Ref) -> Formulas | None:
+        shape = broadcast_shapes(self.name, x.shape, y.shape)
+        return (pointwise(self.name, bool_, shape, x, y),)
+
     def samples(self) -> Iterable[Sample]:
         whole = In((), -2, 3, kind="int")
         return [*broadcasting(In(()), In(())), sample(resized(whole, (9,)), resized(whole, (9,)))]
+
+
+def scalar_function(name: str, dtype: DType) -> str:
+    """Return the scalar function that an op applies to each element."""
+    return _LOGICAL.get(name, name) if dtype is bool_ else name
 
 
 def refused(op: str, dtype: DType, kinds: frozenset[str], hint: str) -> DTypeError:

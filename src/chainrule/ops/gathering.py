@@ -8,27 +8,34 @@ The one idea: `gather` and `ungather` (add up where an index says) are each othe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from chainrule.core.dtype import Array, int64
-from chainrule.core.errors import IndexRangeError, ShapeError
+from chainrule.core.errors import ChainruleError, IndexRangeError, ShapeError
 from chainrule.core.shape import Shape, Spec, broadcast_shapes, expect, normalize_axis
 from chainrule.graph.conversion import call
 from chainrule.graph.op import Op, Saves, public, register
 from chainrule.graph.sample import In, Sample, sample
 from chainrule.graph.tensor import Tensor, apply, as_tensor, make
+from chainrule.ir.definition import Formulas, axes_of, compute, filled, read
+from chainrule.ir.expr import Axis, Expr, Position, Ref, cast, const, index_of, where
+from chainrule.ir.expr import call as function
 from chainrule.ops.movement import axis_or_dim
-from chainrule.ops.selection import (
+from chainrule.ops.positions import (
     About,
+    all_between,
     check_positions,
     expect_integers,
     from_start,
-    put,
+    inside_condition,
+    position_in,
+    scattered_sum,
     whole,
 )
+from chainrule.ops.selection import put
 from chainrule.ops.slicing import take_ranges
 
 
@@ -54,6 +61,24 @@ def _places(index: Array, shape: Shape, axis: int) -> Array:
     return base + (positions if inner == 1 else positions * inner)
 
 
+def _looked_up(
+    index: Ref, at: Sequence[Axis], axis: int, size: int
+) -> tuple[list[Axis | int], list[Expr | None]]:
+    """Return for each axis where an element stands: a position, and what is added to it."""
+    places: list[Axis | int] = list(at)
+    dynamic: list[Expr | None] = [None] * len(at)
+    places[axis], dynamic[axis] = 0, position_in(index, at, size)
+    return places, dynamic
+
+
+def _picked_up(x: Ref, index: Ref, at: Sequence[Axis], axis: int, size: int) -> Expr:
+    """Return the element of a tensor into which one element a row was added, without scatter."""
+    row: list[Axis | int] = [*at[:axis], 0, *at[axis + 1 :]]
+    hit = function("equal", Position(index_of(at[axis])), position_in(index, row, size))
+    element = read(x, *row)
+    return where(hit, element, const(0, element.dtype))
+
+
 @register
 class Gather(Op):
     """The element at index[i, j, ...] along an axis, at the same place along all others."""
@@ -73,6 +98,23 @@ class Gather(Op):
         seen = about.spec if about else f"shape {list(x.shape)}"
         index = check_positions(index, x.shape[axis], function, axis, seen)
         return np.ascontiguousarray(x).reshape(-1).take(_places(index, x.shape, axis))
+
+    def lower(
+        self, x: Ref, index: Ref, *, axis: int, about: About | None = None
+    ) -> Formulas | None:
+        if 0 in x.shape:  # nothing to read, and nothing is read where the condition holds
+            return (filled(index.shape, 0, x.dtype),)
+
+        def body(*at: Axis) -> Expr:
+            places, dynamic = _looked_up(index, at, axis, x.shape[axis])
+            return read(x, *places, dynamic=dynamic)
+
+        return (compute(index.shape, x.dtype, body),)
+
+    def condition(
+        self, x: Ref, index: Ref, *, axis: int, about: About | None = None
+    ) -> tuple[Formulas, ChainruleError] | None:
+        return inside_condition(self.name, (index,), x.shape, (axis,), about)
 
     def vjp(
         self,
@@ -122,6 +164,22 @@ class Ungather(Op):
         places = _places(index, shape, axis)
         np.add.at(result.reshape(-1), places.reshape(-1), x.reshape(-1))
         return result
+
+    def lower(
+        self, x: Ref, index: Ref, *, axis: int, size: int, about: About | None = None
+    ) -> Formulas | None:
+        shape = (*x.shape[:axis], size, *x.shape[axis + 1 :])
+        if x.shape[axis] == 1:
+            return (compute(shape, x.dtype, lambda *at: _picked_up(x, index, at, axis, size)),)
+        at = axes_of(x.shape)
+        places, dynamic = _looked_up(index, at, axis, size)
+        return scattered_sum(shape, x.dtype, at, places, dynamic, read(x, *at))
+
+    def condition(
+        self, x: Ref, index: Ref, *, axis: int, size: int, about: About | None = None
+    ) -> tuple[Formulas, ChainruleError] | None:
+        shape = (*x.shape[:axis], size, *x.shape[axis + 1 :])
+        return inside_condition(self.name, (index,), shape, (axis,), about)
 
     def vjp(
         self,
@@ -173,6 +231,21 @@ class OneHot(Op):
         result = np.zeros((index.size, num_classes), dtype=np.int64)
         result[np.arange(index.size), index.reshape(-1)] = 1
         return result.reshape(*index.shape, num_classes)
+
+    def lower(self, index: Ref, *, num_classes: int) -> Formulas | None:
+        def body(*at: Axis) -> Expr:
+            given = cast(read(index, *at[:-1]), int64)
+            return cast(function("equal", given, Position(index_of(at[-1]))), int64)
+
+        return (compute((*index.shape, num_classes), int64, body),)
+
+    def condition(self, index: Ref, *, num_classes: int) -> tuple[Formulas, ChainruleError] | None:
+        error = IndexRangeError(
+            f"one_hot: a class is out of range for {num_classes} classes; "
+            f"valid: from 0 to {num_classes - 1}",
+            hint="called without chainrule.compile the error names the class",
+        )
+        return all_between([index], [(0, num_classes)]), error
 
     def samples(self) -> Iterable[Sample]:
         return [

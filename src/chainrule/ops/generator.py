@@ -13,10 +13,12 @@ from typing import Any, Self, SupportsIndex
 
 import numpy as np
 
-from chainrule.core.dtype import uint64
+from chainrule.core.dtype import Array, uint64
 from chainrule.core.errors import ArgumentError, DTypeError
 from chainrule.core.shape import Spec
+from chainrule.graph.node import mode
 from chainrule.graph.tensor import Tensor
+from chainrule.graph.traced import given
 
 
 class Generator:
@@ -86,11 +88,21 @@ class Generator:
 
     def reserve(self, blocks: int) -> Tensor:
         """Return the state for a draw of so many counters, which no later draw uses again."""
-        with self._lock:
-            key, counter = self._key, self._counter
-            self._counter = (counter + blocks) % 2**128
-        words = np.array([key, counter % 2**64, counter >> 64], np.uint64)
-        return Tensor(words, Spec((3,), uint64))
+
+        def words() -> Array:
+            with self._lock:
+                key, counter = self._key, self._counter
+                self._counter = (counter + blocks) % 2**128
+            return np.array([key, counter % 2**64, counter >> 64], np.uint64)
+
+        if mode.tracer is None:
+            return given(words, Spec((3,), uint64), "random state")
+        # While tracing the counter moves on too, and is put back later: whoever sets it back to
+        # draw the same numbers again (as `checkpoint` does) gets the same input of the program.
+        key, counter = self._key, self._counter
+        mode.tracer.undo(self, lambda: setattr(self, "_counter", counter))
+        self._counter = (counter + blocks) % 2**128
+        return given(words, Spec((3,), uint64), "random state", (id(self), key, counter))
 
     def __repr__(self) -> str:
         return f"Generator(key={self._key}, counter={self._counter})"

@@ -23,7 +23,8 @@ from chainrule.core.shape import Shape, Spec, broadcast_shapes
 from chainrule.graph.conversion import call
 from chainrule.graph.op import public
 from chainrule.graph.tensor import Tensor, as_tensor, make
-from chainrule.ops.selection import About, look_up, put
+from chainrule.ops.positions import About
+from chainrule.ops.selection import look_up, put
 from chainrule.ops.slicing import Range, put_ranges, take_ranges
 
 

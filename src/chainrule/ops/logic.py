@@ -16,6 +16,8 @@ from chainrule.core.shape import Spec, broadcast_shapes
 from chainrule.graph.op import Op, Saves, composite, public, register
 from chainrule.graph.sample import In, Sample, sample
 from chainrule.graph.tensor import Tensor, apply, as_tensor, common
+from chainrule.ir.definition import Formulas, filled, pointwise
+from chainrule.ir.expr import Ref
 from chainrule.ops.cast import astype
 from chainrule.ops.elementwise import (
     ANY,
@@ -101,6 +103,10 @@ class Where(Op):
 
     def eval(self, condition: Array, x: Array, y: Array) -> Array:
         return np.where(condition, x, y)
+
+    def lower(self, condition: Ref, x: Ref, y: Ref) -> Formulas | None:
+        shape = broadcast_shapes(self.name, condition.shape, x.shape, y.shape)
+        return (pointwise(self.name, x.dtype, shape, condition, x, y),)
 
     def vjp(
         self, grad: Tensor, output: Tensor, condition: Tensor, x: Tensor, y: Tensor
@@ -223,6 +229,11 @@ class Signbit(Unary):
 
     def eval(self, x: Array) -> Array:
         return np.signbit(x) if x.dtype.kind == "f" else np.less(x, 0)
+
+    def lower(self, x: Ref) -> Formulas | None:
+        if x.dtype.kind in ("bool", "uint"):
+            return (filled(x.shape, False, bool_),)
+        return (pointwise(self.name, bool_, x.shape, x),)
 
     def samples(self) -> Iterable[Sample]:
         return [*unary(In(())), *unary(_COUNT)]

@@ -18,6 +18,7 @@ from chainrule.graph.foreign import expect_tensor
 from chainrule.graph.op import composite
 from chainrule.graph.sample import In, Sample, sample
 from chainrule.graph.tensor import Tensor
+from chainrule.graph.traced import is_traced, require
 from chainrule.ops.elementwise import floating
 
 __all__ = [
@@ -254,6 +255,10 @@ def binary_cross_entropy_with_logits(
 
 
 def _expect_probabilities(op: str, target: Tensor) -> None:
+    if is_traced(target):
+        outside = (target < 0) | (target > 1)
+        require(~outside.any(), ArgumentError(f"{op}: a target is not between 0 and 1"))
+        return
     values = np.asarray(target)
     # Written so that NaN passes: it is the loss's to show.
     wrong = (values < 0) | (values > 1)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any, SupportsIndex
+from typing import SupportsIndex
 
 import numpy as np
 
 from chainrule.core.dtype import Array
-from chainrule.core.errors import ArgumentError, ShapeError
+from chainrule.core.errors import ArgumentError
 from chainrule.core.shape import (
     MAX_ELEMENTS,
     Axes,
@@ -28,8 +28,9 @@ from chainrule.core.shape import (
 )
 from chainrule.graph.op import Op, public, register
 from chainrule.graph.sample import Sample, sample
-from chainrule.graph.tensor import Tensor, apply, as_tensor, common
-from chainrule.ops.slicing import cut
+from chainrule.graph.tensor import Tensor, apply, as_tensor
+from chainrule.ir.definition import Formulas, broadcast, compute, read, read_padded, reshaped
+from chainrule.ir.expr import Axis, Expr, Ref, add, scale
 
 Sizes = Sequence[SupportsIndex] | SupportsIndex
 Widths = tuple[tuple[int, int], ...]  # for each axis: how many before, how many after
@@ -55,6 +56,9 @@ class Reshape(Op):
 
     def eval(self, x: Array, *, shape: Shape) -> Array:
         return x.reshape(shape)
+
+    def lower(self, x: Ref, *, shape: Shape) -> Formulas | None:
+        return (reshaped(x, shape),)
 
     def vjp(self, grad: Tensor, output: Tensor, x: Tensor, *, shape: Shape) -> tuple[Tensor]:
         return (apply(_RESHAPE, grad, shape=x.shape),)
@@ -88,6 +92,11 @@ class Permute(Op):
 
     def eval(self, x: Array, *, axes: tuple[int, ...]) -> Array:
         return x.transpose(axes)
+
+    def lower(self, x: Ref, *, axes: tuple[int, ...]) -> Formulas | None:
+        shape = tuple(x.shape[axis] for axis in axes)
+        back = sorted(range(len(axes)), key=axes.__getitem__)
+        return (compute(shape, x.dtype, lambda *at: read(x, *(at[k] for k in back))),)
 
     def vjp(
         self, grad: Tensor, output: Tensor, x: Tensor, *, axes: tuple[int, ...]
@@ -130,6 +139,9 @@ class Expand(Op):
     def eval(self, x: Array, *, shape: Shape) -> Array:
         return np.broadcast_to(x, shape)
 
+    def lower(self, x: Ref, *, shape: Shape) -> Formulas | None:
+        return (compute(shape, x.dtype, lambda *at: broadcast(x, at)),)
+
     def vjp(self, grad: Tensor, output: Tensor, x: Tensor, *, shape: Shape) -> tuple[Tensor]:
         return (grad,)  # of the broadcast shape: the caller sums it back
 
@@ -156,6 +168,13 @@ class Flip(Op):
 
     def eval(self, x: Array, *, axes: tuple[int, ...]) -> Array:
         return np.flip(x, axes)
+
+    def lower(self, x: Ref, *, axes: tuple[int, ...]) -> Formulas | None:
+        def body(*at: Axis) -> Expr:
+            mirrored = (add(scale(a, -1), a.extent - 1) for a in at)
+            return read(x, *(m if k in axes else at[k] for k, m in enumerate(mirrored)))
+
+        return (compute(x.shape, x.dtype, body),)
 
     def vjp(
         self, grad: Tensor, output: Tensor, x: Tensor, *, axes: tuple[int, ...]
@@ -208,6 +227,14 @@ class Pad(Op):
         result[inner] = kept
         return result
 
+    def lower(self, x: Ref, *, widths: Widths, value: float) -> Formulas | None:
+        def body(*at: Axis) -> Expr:
+            places = (add(a, -low) for a, (low, _) in zip(at, widths, strict=True))
+            return read_padded(x, *places, fill=value)
+
+        shape = tuple(n + low + high for n, (low, high) in zip(x.shape, widths, strict=True))
+        return (compute(shape, x.dtype, body),)
+
     def vjp(
         self, grad: Tensor, output: Tensor, x: Tensor, *, widths: Widths, value: float
     ) -> tuple[Tensor]:
@@ -230,53 +257,13 @@ def _crops_fit(shape: Shape, widths: Widths) -> bool:
     )
 
 
-@register
-class Concat(Op):
-    """Tensors laid one after the other along an axis."""
-
-    name = "concat"
-    onnx = "Concat"
-    flops_per_element = 0
-
-    def infer(self, *tensors: Spec, axis: int) -> Spec:
-        first = tensors[0]
-        normalize_axis("concat", axis, len(first.shape))
-        for position, other in enumerate(tensors):
-            if _without(first.shape, axis) != _without(other.shape, axis):
-                raise _concat_error(first, position, other, axis)
-        total = sum(t.shape[axis] for t in tensors)
-        return Spec((*first.shape[:axis], total, *first.shape[axis + 1 :]), first.dtype)
-
-    def eval(self, *tensors: Array, axis: int) -> Array:
-        return np.concatenate(tensors, axis)
-
-    def vjp(
-        self, grad: Tensor, output: Tensor, *tensors: Tensor, axis: int
-    ) -> tuple[Tensor | None, ...]:
-        grads: list[Tensor | None] = []
-        start = 0
-        for tensor in tensors:
-            stop = start + tensor.shape[axis]
-            # Constants among the inputs need no gradient: do not cut one out for them.
-            grads.append(cut(grad, axis, start, stop) if tensor.node is not None else None)
-            start = stop
-        return tuple(grads)
-
-    def samples(self) -> Iterable[Sample]:
-        return [
-            sample((2, 3), (1, 3), (3, 3), axis=0),
-            sample((2, 3, 1), (2, 3, 2), axis=2),
-            sample((3,), axis=0),
-            sample((2, 0), (2, 3), axis=1),
-        ]
-
-
-def _without(shape: Shape, axis: int) -> Shape:
+def without(shape: Shape, axis: int) -> Shape:
+    """Return a shape with one axis taken out."""
     return shape[:axis] + shape[axis + 1 :]
 
 
 _RESHAPE, _PERMUTE, _EXPAND = Reshape(), Permute(), Expand()
-_FLIP, _PAD, _CONCAT = Flip(), Pad(), Concat()
+_FLIP, _PAD = Flip(), Pad()
 
 
 def axis_or_dim(op: str, axis: int, dim: int | None, default: int) -> int:
@@ -331,7 +318,7 @@ def _resolve(x: Tensor, shape: Sizes) -> Shape:
         expect(min(wanted, default=0) >= 0, "reshape: negative size in shape {}", list(wanted))
         return wanted
     place = wanted.index(-1)
-    rest = _without(wanted, place)
+    rest = without(wanted, place)
     expect(
         min(rest, default=0) >= 0,
         "reshape: shape {} has more than one unknown size",
@@ -439,60 +426,3 @@ def pad(x: Tensor, widths: Sequence[Sequence[int]], value: float = 0.0) -> Tenso
         expect(len(width) == 2, "pad: widths {} are not (before, after) pairs", list(widths))
         pairs.append((int(width[0]), int(width[1])))
     return apply(_PAD, x, widths=tuple(pairs), value=value)
-
-
-def _concat_error(first: Spec, position: int, other: Spec, axis: int) -> ShapeError:
-    rule = f"concat: tensor 0 {first} and tensor {position} {other} differ outside axis {axis}"
-    hint = "join along the axis that differs, or make the other sizes equal"
-    differing = [
-        a for a, (m, n) in enumerate(zip(first.shape, other.shape, strict=False)) if m != n
-    ]
-    if len(first.shape) == len(other.shape) and len(differing) == 1:
-        hint = f"join along the axis that differs: axis={differing[0]}"
-    return ShapeError(rule, hint=hint)
-
-
-def expect_list(op: str, tensors: Sequence[Any], axis: object) -> None:
-    """Raise unless the tensors to be joined came as one list that is not empty."""
-    if isinstance(axis, Tensor):
-        raise ArgumentError(
-            f"{op}: got two arguments, expected one list",
-            hint=f"chainrule.{op}([x, y], axis=0)",
-        )
-    expect(len(tensors) > 0, "{}: no tensors to join", op, hint="pass at least one")
-
-
-@public
-def concat(tensors: Sequence[Any], axis: int | None = 0, *, dim: int | None = None) -> Tensor:
-    """Return tensors laid one after the other along an axis.
-
-    Args:
-        tensors: Tensors whose sizes agree on all other axes; dtypes are promoted.
-        axis: Along which axis; None flattens each first.
-        dim: Another name for ``axis``.
-
-    Raises:
-        ShapeError: Sizes differ outside the axis, or there are no tensors.
-
-    Example:
-        >>> import chainrule
-        >>> chainrule.concat([chainrule.tensor([1, 2]), chainrule.tensor([3])]).tolist()
-        [1, 2, 3]
-    """
-    expect_list("concat", tensors, axis)
-    parts = common(*(as_tensor(t) for t in tensors))
-    if axis is None and dim is None:
-        parts, axis = tuple(reshape(part, -1) for part in parts), 0
-    where = axis_or_dim("concat", 0 if axis is None else axis, dim, 0)
-    expect(
-        parts[0].ndim > 0,
-        "concat: a 0-d tensor has no axis to join along",
-        hint="make a new axis with chainrule.stack(tensors)",
-    )
-    return apply(_CONCAT, *parts, axis=normalize_axis("concat", where, parts[0].ndim))
-
-
-@public
-def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
-    """Return tensors laid one after the other; PyTorch's name for `concat`."""
-    return concat(tensors, dim)

@@ -46,7 +46,7 @@ def batch_norm(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     training: bool = False,
-    momentum: float | None = 0.1,
+    momentum: float | Tensor | None = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
     """Return inputs with mean 0 and variance 1 in each channel, then scaled and moved.
@@ -126,7 +126,7 @@ def _update(
     mean: Tensor,
     variance: Tensor,
     x: Tensor,
-    momentum: float,
+    momentum: float | Tensor,
 ) -> None:
     """Move running statistics, in place, towards those of this batch."""
     channels = x.shape[1]

@@ -21,6 +21,8 @@ from chainrule.core.shape import Shape, Spec, expect, normalize_shape
 from chainrule.graph.op import Op, public, register
 from chainrule.graph.sample import In, Sample, sample
 from chainrule.graph.tensor import Tensor, apply
+from chainrule.ir.definition import Formulas, compute, read, read_flat, row_major
+from chainrule.ir.expr import Axis, Expr, Position, Ref, call, cast, const, index_of, where
 
 ROUNDS = 10
 _MULTIPLIER_0, _MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -63,6 +65,30 @@ class RandomBits(Op):
             flat = words.reshape(-1)
         return flat[: math.prod(shape)].reshape(shape)
 
+    def lower(self, state: Ref, *, shape: Shape, dtype: DType) -> Formulas | None:
+        def block(at: Axis, lane: Axis) -> Expr:
+            words = _words(state, at)
+            if dtype is uint64:
+                half = const(32, uint64)
+                wide = [cast(word, uint64) for word in words]
+                words = [
+                    call("bitwise_or", low, call("bitwise_left_shift", high, half))
+                    for low, high in zip(wide[::2], wide[1::2], strict=True)
+                ]
+            result = words[-1]
+            for number in reversed(range(len(words) - 1)):
+                chosen = call("equal", Position(index_of(lane)), const(number, int64))
+                result = where(chosen, words[number], result)
+            return result
+
+        lanes = 16 // dtype.itemsize
+        blocks = compute((blocks_for(shape, dtype), lanes), dtype, block, "words")
+
+        def element(*at: Axis) -> Expr:
+            return read_flat(blocks.target, row_major(at, shape))
+
+        return blocks, compute(shape, dtype, element)
+
     def samples(self) -> Iterable[Sample]:
         start = In((3,), values=[42, 7, 0], kind="int")
         carry = In((3,), values=[-1, -1, 1], kind="int")  # the low half of the counter overflows
@@ -71,6 +97,28 @@ class RandomBits(Op):
             *(sample(carry, shape=(2, 3), dtype=uint64), sample(carry, shape=(3, 3), dtype=uint32)),
             sample(start, shape=(0, 2), dtype=uint32),
         ]
+
+
+def _words(state: Ref, block: Axis) -> list[Expr]:
+    """Return the four words of output for the counter of a block; see `philox` for the rest."""
+    half = const(32, uint64)
+    key, start, high = (cast(read(state, place), uint64) for place in range(3))
+    low = call("add", start, cast(Position(index_of(block)), uint64))
+    high = call("add", high, cast(call("less", low, start), uint64))  # the carry
+    key_0, key_1 = cast(key, uint32), cast(call("bitwise_right_shift", key, half), uint32)
+    c0, c1 = cast(low, uint32), cast(call("bitwise_right_shift", low, half), uint32)
+    c2, c3 = cast(high, uint32), cast(call("bitwise_right_shift", high, half), uint32)
+    factor_0, factor_1 = (const(int(m), uint32) for m in (_MULTIPLIER_0, _MULTIPLIER_1))
+    for number in range(ROUNDS):
+        step_0, step_1 = number * _WEYL_0 % 2**32, number * _WEYL_1 % 2**32
+        round_0 = call("add", key_0, const(step_0, uint32))
+        round_1 = call("add", key_1, const(step_1, uint32))
+        top_0, top_1 = call("mulhi", c0, factor_0), call("mulhi", c2, factor_1)
+        bottom_0, bottom_1 = call("multiply", c0, factor_0), call("multiply", c2, factor_1)
+        c0 = call("bitwise_xor", call("bitwise_xor", top_1, c1), round_0)
+        c2 = call("bitwise_xor", call("bitwise_xor", top_0, c3), round_1)
+        c1, c3 = bottom_1, bottom_0
+    return [c0, c1, c2, c3]
 
 
 _RANDOM_BITS = RandomBits()

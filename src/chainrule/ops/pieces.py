@@ -18,7 +18,8 @@ from chainrule.graph.op import composite, public
 from chainrule.graph.sample import Sample, sample
 from chainrule.graph.tensor import Tensor, as_tensor, common, make
 from chainrule.ops.axes import moveaxis, unsqueeze
-from chainrule.ops.movement import axis_or_dim, concat, expand, expect_list, listed, reshape
+from chainrule.ops.joining import concat, expect_list
+from chainrule.ops.movement import axis_or_dim, expand, listed, reshape
 from chainrule.ops.selection import look_up
 from chainrule.ops.slicing import cut, take_ranges
 

@@ -14,12 +14,21 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.core.dtype import Array, int64, uint8
+from chainrule.core.dtype import Array, DType, as_dtype, bool_, int64, uint8
 from chainrule.core.shape import Shape, Spec, expect
 from chainrule.graph.op import INPUTS, Op, Saves, register
 from chainrule.graph.sample import In, Sample, sample
 from chainrule.graph.tensor import Tensor, apply
+from chainrule.ir.definition import Formulas
+from chainrule.ir.expr import Ref
 from chainrule.ops.spatial import Pairs, windows_along
+from chainrule.ops.window_formulas import (
+    Frame,
+    element_of_windows,
+    over_windows,
+    place_of_maximum,
+    put_back,
+)
 from chainrule.ops.windows import (
     expect_axes,
     infer_windows,
@@ -71,8 +80,14 @@ class MaxPool(Op):
         self, x: Array, *, kernel: Shape, stride: Shape, padding: Pairs, dilation: Shape
     ) -> Array:
         out = windows_along(x.shape[2:], kernel, stride, padding, dilation)
-        wide = padded(x, padding, _least(x))
+        wide = padded(x, padding, _least(as_dtype(x.dtype)))
         return _largest(wide, list(places(out, kernel, stride, dilation)))
+
+    def lower(
+        self, x: Ref, *, kernel: Shape, stride: Shape, padding: Pairs, dilation: Shape
+    ) -> Formulas | None:
+        frame = Frame(kernel, stride, padding, dilation)
+        return (over_windows("maximum", x, frame, _least(x.dtype)),)
 
     def vjp(
         self,
@@ -109,7 +124,7 @@ class MaxPoolIndex(Op):
         self, x: Array, *, kernel: Shape, stride: Shape, padding: Pairs, dilation: Shape
     ) -> Array:
         out = windows_along(x.shape[2:], kernel, stride, padding, dilation)
-        wide = padded(x, padding, _least(x))
+        wide = padded(x, padding, _least(as_dtype(x.dtype)))
         spots = list(places(out, kernel, stride, dilation))
         largest = _largest(wide, spots)
         real = None
@@ -126,6 +141,13 @@ class MaxPoolIndex(Op):
         if largest.dtype.kind == "f" and np.isnan(largest).any():
             _point_to_nan(wide, spots, index)
         return index
+
+    def lower(
+        self, x: Ref, *, kernel: Shape, stride: Shape, padding: Pairs, dilation: Shape
+    ) -> Formulas | None:
+        frame = Frame(kernel, stride, padding, dilation)
+        dtype = uint8 if math.prod(kernel) <= 256 else int64
+        return place_of_maximum(x, frame, _least(x.dtype), dtype)
 
     def samples(self) -> Iterable[Sample]:
         return _distinct_samples()
@@ -169,6 +191,18 @@ class WindowTake(Op):
         for number, spot in spots:
             np.copyto(result, wide[:, :, *spot], where=index == number)
         return result
+
+    def lower(
+        self,
+        x: Ref,
+        index: Ref,
+        *,
+        kernel: Shape,
+        stride: Shape,
+        padding: Pairs,
+        dilation: Shape,
+    ) -> Formulas | None:
+        return element_of_windows(x, index, Frame(kernel, stride, padding, dilation))
 
     def vjp(
         self,
@@ -237,6 +271,19 @@ class WindowPut(Op):
                 target += share
         return result[:, :, *inside(size, padding)]
 
+    def lower(
+        self,
+        g: Ref,
+        index: Ref,
+        *,
+        size: Shape,
+        kernel: Shape,
+        stride: Shape,
+        padding: Pairs,
+        dilation: Shape,
+    ) -> Formulas | None:
+        return put_back(g, index, size, Frame(kernel, stride, padding, dilation))
+
     def vjp(
         self,
         grad: Tensor,
@@ -291,11 +338,11 @@ def window_put(
     return apply(_WINDOW_PUT, g, index, size=size, kernel=kernel, **attrs)
 
 
-def _least(x: Array) -> float:
+def _least(dtype: DType) -> float:
     """Return the value that no element is smaller than."""
-    if x.dtype.kind == "f":
+    if dtype.is_floating:
         return -math.inf
-    return False if x.dtype.kind == "b" else int(np.iinfo(x.dtype).min)
+    return False if dtype is bool_ else int(np.iinfo(dtype.storage).min)
 
 
 def _largest(wide: Array, spots: list[tuple[slice, ...]]) -> Array:

@@ -7,7 +7,7 @@ The one idea: the gradient of a reduction spreads the incoming gradient back alo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,9 @@ from chainrule.graph.conversion import call
 from chainrule.graph.op import Op, Saves, public, register
 from chainrule.graph.sample import In, Sample, sample
 from chainrule.graph.tensor import Tensor, apply, as_tensor
+from chainrule.ir.definition import Formulas, compute, read, reduction
+from chainrule.ir.expr import Axis, Expr, Load, Ref, cast
+from chainrule.ops.elementwise import scalar_function
 from chainrule.ops.folding import extreme, total
 from chainrule.ops.movement import listed
 
@@ -46,6 +49,41 @@ def sum_dtype(dtype: DType) -> DType:
     if dtype.is_floating or dtype is uint64:
         return dtype
     return int64
+
+
+def split_axes(
+    kept: Sequence[Axis], inner: Sequence[Axis], ndim: int, axes: AxisTuple, keepdims: bool
+) -> tuple[Axis, ...]:
+    """Return for each axis of a tensor that of its reduction which runs along it."""
+    outer, reduced = iter(kept), iter(inner)
+    places = []
+    for axis in range(ndim):
+        if axis not in axes:
+            places.append(next(outer))
+            continue
+        places.append(next(reduced))
+        if keepdims:
+            next(outer)
+    return tuple(places)
+
+
+def reduced(
+    fn: str,
+    x: Ref,
+    dtype: DType,
+    axes: AxisTuple,
+    keepdims: bool,
+    element: Callable[[Load], Expr] = lambda load: load,
+) -> Formulas:
+    """Return the formula of a reduction along axes; each element may be changed before it."""
+    shape = reduced_shape(fn, x.shape, axes, keepdims)
+    if not axes:
+        return (compute(shape, dtype, lambda *at: element(read(x, *at))),)
+
+    def body(kept: tuple[Axis, ...], inner: tuple[Axis, ...]) -> Expr:
+        return element(read(x, *split_axes(kept, inner, len(x.shape), axes, keepdims)))
+
+    return (reduction(fn, dtype, shape, [x.shape[axis] for axis in axes], body),)
 
 
 class Reduction(Op):
@@ -85,6 +123,10 @@ class Sum(Reduction):
             return np.asarray(np.sum(x, axis=axes, keepdims=keepdims, dtype=np.int64))
         return total(x, axes, keepdims)
 
+    def lower(self, x: Ref, *, axes: AxisTuple, keepdims: bool) -> Formulas | None:
+        dtype = sum_dtype(x.dtype)
+        return reduced("add", x, dtype, axes, keepdims, lambda load: cast(load, dtype))
+
     def vjp(
         self, grad: Tensor, output: Tensor, x: Tensor, *, axes: AxisTuple, keepdims: bool
     ) -> tuple[Tensor]:
@@ -115,6 +157,10 @@ class Extremum(Reduction):
         wide = float32 if grad.dtype.is_half else grad.dtype
         share = self.back(grad, x, axes, keepdims) / chosen.sum(axes, keepdims=True).to(wide)
         return (share * chosen,)
+
+    def lower(self, x: Ref, *, axes: AxisTuple, keepdims: bool) -> Formulas | None:
+        fn = scalar_function(f"{self.name}imum", x.dtype)
+        return reduced(fn, x, x.dtype, axes, keepdims)
 
     def samples(self) -> Iterable[Sample]:
         return [
@@ -163,6 +209,10 @@ class Prod(Reduction):
     def eval(self, x: Array, *, axes: AxisTuple, keepdims: bool) -> Array:
         wide = None if x.dtype.kind == "f" or x.dtype == np.uint64 else np.int64
         return np.asarray(np.prod(x, axis=axes, keepdims=keepdims, dtype=wide))
+
+    def lower(self, x: Ref, *, axes: AxisTuple, keepdims: bool) -> Formulas | None:
+        dtype = sum_dtype(x.dtype)
+        return reduced("multiply", x, dtype, axes, keepdims, lambda load: cast(load, dtype))
 
     def vjp(
         self, grad: Tensor, output: Tensor, x: Tensor, *, axes: AxisTuple, keepdims: bool

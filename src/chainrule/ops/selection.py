@@ -11,13 +11,13 @@ that are not looked up. Positions are checked before anything is computed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from chainrule.core.dtype import Array
-from chainrule.core.errors import DTypeError, IndexRangeError
+from chainrule.core.errors import ChainruleError
 from chainrule.core.shape import (
     Shape,
     Spec,
@@ -30,71 +30,24 @@ from chainrule.graph.conversion import call
 from chainrule.graph.op import Op, Saves, public, register
 from chainrule.graph.sample import In, Sample, sample
 from chainrule.graph.tensor import Tensor, apply, as_tensor
-
-AxisTuple = tuple[int, ...]
+from chainrule.ir.definition import Formulas, Scatter, axes_of, compute, filled, read
+from chainrule.ir.expr import Axis, Expr, Ref, index_of
+from chainrule.ir.expr import Index as Place
+from chainrule.ops.positions import (
+    About,
+    AxisTuple,
+    add_rows,
+    checked,
+    expect_integers,
+    flat_rows,
+    inside_condition,
+    position_in,
+    scattered_sum,
+    whole,
+)
 
 # More than there can be axes: all inputs from the second on are positions.
 _POSITIONS = tuple(range(1, 66))
-# Elements whose places are computed at a time, so that these take a few megabytes at most.
-CHUNK = 1 << 19
-# Row length from which adding row by row beats adding element by element (measured).
-LONG_ROW = 512
-
-
-class About(NamedTuple):
-    """How the user sees positions, for error messages: they may address a part of his tensor.
-
-    Attributes:
-        function: What he called.
-        spec: The tensor that he indexed.
-        axes: For each input of positions, the axis of that tensor.
-    """
-
-    function: str
-    spec: Spec
-    axes: AxisTuple
-
-
-def check_positions(index: Array, size: int, function: str, axis: int, whole: object) -> Array:
-    """Return positions as int64 array, all of them inside an axis.
-
-    Raises:
-        IndexRangeError: A position lies outside the axis.
-    """
-    if index.size and (index.min() < -size or index.max() >= size):
-        bad = (index < -size) | (index >= size)
-        place = np.unravel_index(int(np.argmax(bad)), index.shape)
-        where = f" at position {[int(p) for p in place]} of the index" if place else ""
-        valid = f"from {-size} to {size - 1}" if size else "none: the axis is empty"
-        raise IndexRangeError(
-            f"{function}: index {int(index[place])}{where} is out of range for axis {axis} "
-            f"of size {size} of {whole}; valid: {valid}",
-            hint=f"{int(bad.sum())} of {bad.size} are out of range; "
-            "clamp them with index.clamp(0, size - 1), or enlarge the tensor",
-        )
-    return index.astype(np.int64, copy=False)
-
-
-def checked(
-    op: str, indices: tuple[Array, ...], shape: Shape, axes: AxisTuple, about: About | None
-) -> tuple[Array, ...]:
-    """Return all positions checked against the axes of a shape."""
-    function = about.function if about else op
-    whole = about.spec if about else f"shape {list(shape)}"
-    return tuple(
-        check_positions(index, shape[axis], function, about.axes[i] if about else axis, whole)
-        for i, (index, axis) in enumerate(zip(indices, axes, strict=True))
-    )
-
-
-def expect_integers(op: str, *indices: Spec) -> None:
-    """Raise `DTypeError` unless positions are integers."""
-    for index in indices:
-        if index.dtype.kind not in ("int", "uint"):
-            raise DTypeError(
-                f"{op}: positions must be integers, got {index}",
-                hint="convert them: index.long()",
-            )
 
 
 def _found_shape(
@@ -112,6 +65,10 @@ def _found_shape(
     return (*rest[:position], *found, *rest[position:])
 
 
+def _specs(refs: Iterable[Ref]) -> tuple[Spec, ...]:
+    return tuple(Spec(ref.shape, ref.dtype) for ref in refs)
+
+
 def _move_block(x: Array, start: int, count: int, target: int) -> Array:
     """Return a view with ``count`` neighbouring axes moved to another place."""
     if start == target or count == 0:
@@ -121,6 +78,23 @@ def _move_block(x: Array, start: int, count: int, target: int) -> Array:
     del axes[start : start + count]
     axes[target:target] = block
     return x.transpose(axes)
+
+
+def _places(
+    at: Sequence[Axis], indices: Sequence[Ref], shape: Shape, axes: AxisTuple, position: int
+) -> tuple[tuple[Place, ...], tuple[Expr | None, ...]]:
+    """Return for each axis of a shape where a selected element stands: an index to be added
+    to a position that is looked up, or to nothing."""
+    count = max(len(index.shape) for index in indices)
+    found = at[position : position + count]
+    rest = iter((*at[:position], *at[position + count :]))
+    by_axis = dict(zip(axes, indices, strict=True))
+    places = [index_of(0 if axis in by_axis else next(rest)) for axis in range(len(shape))]
+    dynamic = [
+        position_in(by_axis[axis], found, size) if axis in by_axis else None
+        for axis, size in enumerate(shape)
+    ]
+    return tuple(places), tuple(dynamic)
 
 
 def _front(ndim: int, axes: AxisTuple) -> list[int]:
@@ -164,6 +138,29 @@ class Index(Op):
     ) -> Array:
         return _look_up(x, checked(self.name, indices, x.shape, axes, about), axes, position)
 
+    def lower(
+        self,
+        x: Ref,
+        *indices: Ref,
+        axes: AxisTuple,
+        position: int,
+        about: About | None = None,
+    ) -> Formulas | None:
+        shape = _found_shape(self.name, x.shape, _specs(indices), axes, position)
+        if 0 in x.shape:  # nothing to read, and nothing is read where the condition holds
+            return (filled(shape, 0, x.dtype),)
+
+        def body(*at: Axis) -> Expr:
+            places, dynamic = _places(at, indices, x.shape, axes, position)
+            return read(x, *places, dynamic=dynamic)
+
+        return (compute(shape, x.dtype, body),)
+
+    def condition(
+        self, x: Ref, *indices: Ref, axes: AxisTuple, about: About | None = None, **layout: Any
+    ) -> tuple[Formulas, ChainruleError] | None:
+        return inside_condition(self.name, indices, x.shape, axes, about)
+
     def vjp(
         self,
         grad: Tensor,
@@ -186,11 +183,6 @@ class Index(Op):
             sample((3, 2), whole((), 3), axes=(0,), position=0),
             sample((3, 0), In((0,), kind="int"), axes=(0,), position=1, name="empty"),
         ]
-
-
-def whole(shape: Shape, size: int) -> In:
-    """Return the sample input for positions along an axis; half of them count from the end."""
-    return In(shape, low=-size, high=size, kind="int")
 
 
 @register
@@ -236,6 +228,30 @@ class Unindex(Op):
         order = np.argsort(_front(len(shape), axes))
         return result.reshape(*sizes, *rest).transpose(order)
 
+    def lower(
+        self,
+        x: Ref,
+        *indices: Ref,
+        shape: Shape,
+        axes: AxisTuple,
+        position: int,
+        about: About | None = None,
+    ) -> Formulas | None:
+        at = axes_of(x.shape)
+        places, dynamic = _places(at, indices, shape, axes, position)
+        return scattered_sum(shape, x.dtype, at, places, dynamic, read(x, *at))
+
+    def condition(
+        self,
+        x: Ref,
+        *indices: Ref,
+        shape: Shape,
+        axes: AxisTuple,
+        about: About | None = None,
+        **layout: Any,
+    ) -> tuple[Formulas, ChainruleError] | None:
+        return inside_condition(self.name, indices, shape, axes, about)
+
     def vjp(
         self,
         grad: Tensor,
@@ -259,42 +275,6 @@ class Unindex(Op):
             sample((2,), whole((), 3), shape=(3, 2), axes=(0,), position=0),
             sample((0, 2), In((0,), kind="int"), shape=(3, 2), axes=(0,), position=0),
         ]
-
-
-def flat_rows(indices: tuple[Array, ...], sizes: Shape) -> Array:
-    """Return positions along several axes as positions along the flattened ones, from 0."""
-    rows: Array = np.zeros((), dtype=np.int64)
-    for index, size in zip(indices, sizes, strict=True):
-        rows = rows * size + from_start(index, size)
-    return rows
-
-
-def from_start(index: Array, size: int) -> Array:
-    """Return positions with those that count from the end replaced by their equals from 0."""
-    if index.size == 0 or index.min() >= 0:
-        return index
-    return np.where(index < 0, index + size, index)
-
-
-def add_rows(result: Array, rows: Array, source: Array) -> None:
-    """Add row i of a matrix to row ``rows[i]`` of the result, in order of i.
-
-    NumPy's `add.at` is fast for flat arrays alone, so rows are spelled out as elements.
-    """
-    columns = result.shape[1]
-    if columns >= LONG_ROW:
-        for row, line in zip(rows.tolist(), source, strict=True):
-            result[row] += line
-        return
-    flat = result.reshape(-1)
-    if columns == 1:
-        np.add.at(flat, rows, source.reshape(-1))
-        return
-    within = np.arange(columns)
-    step = max(1, CHUNK // max(columns, 1))
-    for start in range(0, rows.size, step):
-        places = (rows[start : start + step, None] * columns + within).reshape(-1)
-        np.add.at(flat, places, source[start : start + step].reshape(-1))
 
 
 @register
@@ -345,6 +325,32 @@ class IndexPut(Op):
             source.reshape(rows.size, math.prod(rest)) if result.size else 0
         )
         return result.transpose(np.argsort(front))
+
+    def lower(
+        self,
+        x: Ref,
+        value: Ref,
+        *indices: Ref,
+        axes: AxisTuple,
+        position: int,
+        unique: bool = False,
+        about: About | None = None,
+    ) -> Formulas | None:
+        at = axes_of(value.shape)
+        places, dynamic = _places(at, indices, x.shape, axes, position)
+        target = Ref("out", x.shape, x.dtype)
+        return (Scatter(target, x, at, places, dynamic, read(value, *at)),)
+
+    def condition(
+        self,
+        x: Ref,
+        value: Ref,
+        *indices: Ref,
+        axes: AxisTuple,
+        about: About | None = None,
+        **layout: Any,
+    ) -> tuple[Formulas, ChainruleError] | None:
+        return inside_condition(self.name, indices, x.shape, axes, about)
 
     def vjp(
         self,

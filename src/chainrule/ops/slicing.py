@@ -7,7 +7,7 @@ backward steps are one case, and the derivative writes through the range that th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -17,6 +17,20 @@ from chainrule.graph.conversion import call
 from chainrule.graph.op import Op, register
 from chainrule.graph.sample import Sample, sample
 from chainrule.graph.tensor import Tensor, apply
+from chainrule.ir.definition import Formulas, Scatter, axes_of, compute, filled, read
+from chainrule.ir.expr import (
+    Axis,
+    Expr,
+    Index,
+    Inside,
+    Load,
+    Ref,
+    Within,
+    add,
+    needed,
+    scale,
+    where,
+)
 
 Range = tuple[int, int, int]  # first index, number of indices, distance between them
 Ranges = tuple[Range, ...]
@@ -49,6 +63,34 @@ def _key(ranges: Ranges) -> tuple[slice, ...]:
     return tuple(key)
 
 
+def _places(axes: Sequence[Axis], ranges: Ranges) -> tuple[Index, ...]:
+    """Return where the elements of a slice stand in the whole tensor."""
+    return tuple(
+        add(scale(a, step), start) for a, (start, _, step) in zip(axes, ranges, strict=True)
+    )
+
+
+def _is_block(ranges: Ranges) -> bool:
+    """Return whether neighbours in a slice are neighbours in the tensor, too."""
+    return all(abs(step) == 1 or count < 2 for _, count, step in ranges)
+
+
+def _from_block(source: Ref, axes: Sequence[Axis], ranges: Ranges) -> Load:
+    """Return the slice's element that stands at a place of the whole tensor, 0 outside of it."""
+    bounds = []
+    for axis, (start, count, step) in zip(axes, ranges, strict=True):
+        back = add(axis, -start)
+        bounds.append(Within(scale(back, -1) if step < 0 else back, count))
+    return Load(source, tuple(b.index for b in bounds), needed(bounds))
+
+
+def _put(initial: Ref, source: Ref, ranges: Ranges) -> Scatter:
+    axes = axes_of(source.shape)
+    target = Ref("out", initial.shape, initial.dtype)
+    none = (None,) * len(axes)
+    return Scatter(target, initial, axes, _places(axes, ranges), none, read(source, *axes))
+
+
 @register
 class Slice(Op):
     """Every step-th element from a start, along each axis."""
@@ -62,6 +104,10 @@ class Slice(Op):
 
     def eval(self, x: Array, *, ranges: Ranges) -> Array:
         return x[_key(ranges)]
+
+    def lower(self, x: Ref, *, ranges: Ranges) -> Formulas | None:
+        shape = tuple(count for _, count, _ in ranges)
+        return (compute(shape, x.dtype, lambda *at: read(x, *_places(at, ranges))),)
 
     def vjp(self, grad: Tensor, output: Tensor, x: Tensor, *, ranges: Ranges) -> tuple[Tensor]:
         return (apply(_UNSLICE, grad, shape=x.shape, ranges=ranges),)
@@ -93,6 +139,12 @@ class Unslice(Op):
         result = np.zeros(shape, dtype=x.dtype)
         result[_key(ranges)] = x
         return result
+
+    def lower(self, x: Ref, *, shape: Shape, ranges: Ranges) -> Formulas | None:
+        if _is_block(ranges):
+            return (compute(shape, x.dtype, lambda *at: _from_block(x, at, ranges)),)
+        zeros = filled(shape, 0, x.dtype, "zeros")
+        return zeros, _put(zeros.target, x, ranges)
 
     def vjp(
         self, grad: Tensor, output: Tensor, x: Tensor, *, shape: Shape, ranges: Ranges
@@ -128,6 +180,16 @@ class SliceScatter(Op):
         result = x.copy()
         result[_key(ranges)] = source
         return result
+
+    def lower(self, x: Ref, source: Ref, *, ranges: Ranges) -> Formulas | None:
+        if not _is_block(ranges):
+            return (_put(x, source, ranges),)
+
+        def body(*at: Axis) -> Expr:
+            load = _from_block(source, at, ranges)
+            return where(Inside(load.guards), load, read(x, *at)) if load.guards else load
+
+        return (compute(x.shape, x.dtype, body),)
 
     def vjp(
         self, grad: Tensor, output: Tensor, x: Tensor, source: Tensor, *, ranges: Ranges

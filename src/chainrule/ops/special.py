@@ -10,11 +10,11 @@ import math
 from collections.abc import Iterable
 
 from chainrule.core.dtype import Array
+from chainrule.core.error_function import erf_array, erfc_array, erfinv_array
 from chainrule.graph.op import INPUTS, OUTPUT, public, register
 from chainrule.graph.sample import In, Sample
 from chainrule.graph.tensor import Tensor, apply
 from chainrule.ops.elementwise import Operand, Unary, floating, unary
-from chainrule.ops.error_function import erf_array, erfc_array, erfinv_array
 
 _PEAK = 2 / math.sqrt(math.pi)  # erf'(0)
 

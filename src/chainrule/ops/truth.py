@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any as AnyType
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,13 +17,24 @@ from chainrule.core.shape import Axes, Spec, expect, normalize_axis, one_axis
 from chainrule.graph.op import Op, composite, public, register
 from chainrule.graph.sample import In, Sample, sample
 from chainrule.graph.tensor import Tensor, apply, as_tensor
-from chainrule.ops.reduce import AxisTuple, Reduction, prepared, reduced_shape
+from chainrule.ir.definition import Formulas, read, reduction
+from chainrule.ir.expr import Axis, Expr, Index, Position, Ref, call, cast, const, where
+from chainrule.ops.elementwise import scalar_function
+from chainrule.ops.reduce import (
+    AxisTuple,
+    Reduction,
+    prepared,
+    reduced,
+    reduced_shape,
+    split_axes,
+)
 
 
 class Where(Op):
     """The position of an extreme element along an axis, of the first one if several are equal."""
 
     differentiable = False
+    extremum: ClassVar[str]
 
     def infer(self, x: Spec, *, axis: int, keepdims: bool) -> Spec:
         shape = reduced_shape(self.name, x.shape, (axis,), keepdims)
@@ -33,6 +45,20 @@ class Where(Op):
             hint=f"skip empty tensors: `if x.numel(): x.{self.name}(...)`",
         )
         return Spec(shape, int64)
+
+    def lower(self, x: Ref, *, axis: int, keepdims: bool) -> Formulas | None:
+        (extreme,) = reduced(scalar_function(self.extremum, x.dtype), x, x.dtype, (axis,), keepdims)
+
+        def body(kept: tuple[Axis, ...], inner: tuple[Axis, ...]) -> Expr:
+            element = read(x, *split_axes(kept, inner, len(x.shape), (axis,), keepdims))
+            found: Expr = call("equal", element, read(extreme.target, *kept))
+            if x.dtype.is_floating:  # NaN is the extreme element, but equals nothing
+                found = call("logical_or", found, call("isnan", element))
+            place = Position(Index(((inner[0], 1),)))
+            return where(found, place, const(x.shape[axis], int64))
+
+        shape = reduced_shape(self.name, x.shape, (axis,), keepdims)
+        return extreme, reduction("minimum", int64, shape, [x.shape[axis]], body)
 
     def samples(self) -> Iterable[Sample]:
         return [
@@ -49,6 +75,7 @@ class ArgMax(Where):
 
     name = "argmax"
     onnx = "ArgMax"
+    extremum = "maximum"
 
     def eval(self, x: Array, *, axis: int, keepdims: bool) -> Array:
         return np.asarray(np.argmax(x, axis=axis, keepdims=keepdims), dtype=np.int64)
@@ -60,6 +87,7 @@ class ArgMin(Where):
 
     name = "argmin"
     onnx = "ArgMin"
+    extremum = "minimum"
 
     def eval(self, x: Array, *, axis: int, keepdims: bool) -> Array:
         return np.asarray(np.argmin(x, axis=axis, keepdims=keepdims), dtype=np.int64)
@@ -72,6 +100,10 @@ class Truth(Reduction):
 
     def infer(self, x: Spec, *, axes: AxisTuple, keepdims: bool) -> Spec:
         return Spec(reduced_shape(self.name, x.shape, axes, keepdims), bool_)
+
+    def lower(self, x: Ref, *, axes: AxisTuple, keepdims: bool) -> Formulas | None:
+        fn = "logical_or" if self.name == "any" else "logical_and"
+        return reduced(fn, x, bool_, axes, keepdims, lambda load: cast(load, bool_))
 
     def samples(self) -> Iterable[Sample]:
         some = In(values=[[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [2.0, 1.0, -3.0]])

@@ -19,7 +19,10 @@ from chainrule.core.shape import Shape, Spec, expect
 from chainrule.graph.op import Op, composite, register
 from chainrule.graph.sample import Sample, sample
 from chainrule.graph.tensor import Tensor, apply
+from chainrule.ir.definition import Formulas
+from chainrule.ir.expr import Ref
 from chainrule.ops.spatial import Pairs, Sizes, as_batch, per_axis, windows_along
+from chainrule.ops.window_formulas import Frame, over_windows, overlapping_sum, sliding
 
 
 def window_samples() -> list[Sample]:
@@ -119,6 +122,11 @@ class SlidingWindow(Op):
         shape = (*x.shape[:2], *out, *kernel)
         return as_strided(wide, shape, (batch, channel, *steps, *taps), writeable=False)
 
+    def lower(
+        self, x: Ref, *, kernel: Shape, stride: Shape, padding: Pairs, dilation: Shape
+    ) -> Formulas | None:
+        return sliding(x, Frame(kernel, stride, padding, dilation))
+
     def vjp(
         self,
         grad: Tensor,
@@ -175,6 +183,12 @@ class OverlapAdd(Op):
             target += by_tap[tap]
         return result[:, :, *inside(size, padding)]
 
+    def lower(
+        self, g: Ref, *, size: Shape, stride: Shape, padding: Pairs, dilation: Shape
+    ) -> Formulas | None:
+        kernel = g.shape[2 + len(size) :]
+        return overlapping_sum(g, size, Frame(kernel, stride, padding, dilation))
+
     def vjp(
         self,
         grad: Tensor,
@@ -218,6 +232,11 @@ class WindowSum(Op):
         for view in views:
             result += view
         return result
+
+    def lower(
+        self, x: Ref, *, kernel: Shape, stride: Shape, padding: Pairs, dilation: Shape
+    ) -> Formulas | None:
+        return (over_windows("add", x, Frame(kernel, stride, padding, dilation)),)
 
     def vjp(
         self,
