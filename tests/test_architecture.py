@@ -13,8 +13,8 @@ SOURCE = Path(__file__).parent.parent / "src" / "chainrule"
 
 # A file imports only from rooms further up in this list, or from its own room without cycles.
 ROOMS = (
-    *("core", "graph", "ops", "testing", "nn", "optim", "data", "train", "models"),
-    *("report", "cli"),
+    *("core", "ir", "graph", "ops", "compiler", "codegen", "runtime"),
+    *("testing", "nn", "optim", "data", "train", "models", "report", "cli"),
 )
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 60
@@ -131,6 +131,8 @@ def test_public_definitions_have_docstrings(path: Path) -> None:
         if isinstance(node, ast.Module):
             for item in node.body:
                 if isinstance(item, ast.FunctionDef) and not item.name.startswith("_"):
+                    if any(ast.unparse(d) == "overload" for d in item.decorator_list):
+                        continue
                     assert ast.get_docstring(item), item.name
 
 

@@ -72,6 +72,10 @@ class StateError(ChainruleError, RuntimeError):
     """A call came at a time, or in a state, in which it makes no sense."""
 
 
+class OutOfMemoryError(ChainruleError, MemoryError):
+    """A program needs more memory than there is; said before anything is allocated."""
+
+
 class DataError(ChainruleError, ValueError):
     """A file or a data set is damaged, or is not what was expected.
 

@@ -55,3 +55,12 @@ def describe_scope() -> str:
         return f"{scope_path()} ({title})"
     kind, _, sizes = title.partition(" ")
     return f"{kind} ({sizes})" if sizes else kind
+
+
+class Changes:
+    """How often an attribute of a module has been set, so that compiled functions look again."""
+
+    number = 0
+
+
+changes = Changes()

@@ -16,9 +16,10 @@ import numpy as np
 from chainrule.core.dtype import Array
 from chainrule.core.errors import GradientError, StateError
 from chainrule.core.shape import Spec, expect
-from chainrule.graph.node import Node, enable_grad, is_grad_enabled, set_grad_enabled
+from chainrule.graph.node import Node, enable_grad, is_grad_enabled, mode, set_grad_enabled
 from chainrule.graph.op import FUNCTIONS, NOTHING, public
 from chainrule.graph.tensor import Tensor
+from chainrule.graph.tracing import Value
 
 Grads = dict[Node, Tensor]
 
@@ -132,9 +133,13 @@ def run(
             elif node in targets:
                 found[node] = gradient
             if node.op is not None and node not in ends:
+                if mode.tracer is not None:
+                    mode.tracer.differentiating(node)
                 _propagate(node, gradient, nodes, pending)
                 if not retain_graph:
                     _free(node)
+    if mode.tracer is not None:
+        mode.tracer.differentiating(None)
     return found
 
 
@@ -224,6 +229,8 @@ def _accumulate(node: Node, gradient: Tensor) -> None:
     owner = node.owner() if node.owner is not None else None
     if owner is None:
         return
+    if mode.tracer is not None:
+        mode.tracer.accumulating(owner)
     if owner.grad is not None:
         used = owner.grad.origin in (USED, MIXED)
         owner.grad = owner.grad + gradient
@@ -234,7 +241,9 @@ def _accumulate(node: Node, gradient: Tensor) -> None:
     else:
         # A handle of its own: one gradient may arrive at several leaves. In row order: that of
         # `x @ w.mT` comes transposed, and each pass of an optimizer over it would be slow.
-        owner.grad = Tensor(np.asarray(gradient.array, order="C"), gradient.spec)
+        array = gradient._array
+        in_order = array if type(array) is Value else np.asarray(array, order="C")
+        owner.grad = Tensor(in_order, gradient.spec)
 
 
 def _free(node: Node) -> None:

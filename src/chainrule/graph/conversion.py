@@ -30,6 +30,7 @@ from chainrule.core.errors import ArgumentError, ShapeError
 from chainrule.core.shape import Shape, Spec
 from chainrule.graph.explain import located
 from chainrule.graph.op import FUNCTIONS
+from chainrule.graph.tracing import Value, unknown_elements
 
 if TYPE_CHECKING:
     from chainrule.graph.tensor import Tensor
@@ -67,6 +68,7 @@ class Conversions:
     __slots__ = ()
 
     spec: Spec
+    _array: Any
 
     @property
     @abstractmethod
@@ -178,6 +180,8 @@ class Conversions:
             rule += "elements"
             hint = "x.any() or x.all(); (x > 0) & (x < 1) instead of `and`"
             raise located(ShapeError(rule, hint=hint), self)
+        if isinstance(self._array, Value):
+            raise unknown_elements(self.spec, "bool")
         return bool(self.item())
 
     def __float__(self) -> float:

@@ -10,7 +10,7 @@ function's own name of an argument in its signature, the user's in the frame tha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import CodeType, FrameType, TracebackType
 from typing import Any, TypeVar
 
@@ -47,6 +47,24 @@ def located(error: E, *args: object) -> E:
     """Return an error of a tensor's method with the user's line and the origin of arguments."""
     error.add_context(_where(error.message, zip(_OPERANDS, args, strict=False)))
     return error
+
+
+def hide_own_frames(error: ChainruleError) -> None:
+    """Leave in an error's traceback only the user's own functions, unless debugging."""
+    if debug():
+        return
+    kept = None
+    for entry in reversed(list(_entries(error.__traceback__))):
+        if not entry.tb_frame.f_code.co_filename.startswith(PACKAGE_DIR):
+            entry.tb_next = kept
+            kept = entry
+    error.__traceback__ = kept
+
+
+def _entries(traceback: TracebackType | None) -> Iterator[TracebackType]:
+    while traceback is not None:
+        yield traceback
+        traceback = traceback.tb_next
 
 
 def _is_ours(traceback: TracebackType | None) -> bool:

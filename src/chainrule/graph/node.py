@@ -21,6 +21,7 @@ from chainrule.core.shape import Spec
 if TYPE_CHECKING:
     from chainrule.graph.op import Op
     from chainrule.graph.tensor import Tensor
+    from chainrule.graph.tracing import Tracer
 
 _numbers = itertools.count()
 
@@ -86,6 +87,8 @@ def next_number() -> int:
 class _Mode(threading.local):
     def __init__(self) -> None:
         self.recording = True
+        # What records operations instead of computing them (see `graph.tracing`).
+        self.tracer: Tracer | None = None
 
 
 mode = _Mode()

@@ -40,11 +40,13 @@ from chainrule.core.errors import (
 )
 from chainrule.core.shape import Shape, Spec
 from chainrule.core.site import user_site
+from chainrule.graph.evaluate import evaluate
 from chainrule.graph.explain import located
 from chainrule.graph.foreign import no_numbers, numpy_function, numpy_ufunc
 from chainrule.graph.methods import Methods
 from chainrule.graph.node import Hook, Node, leaf, mode
 from chainrule.graph.op import FUNCTIONS, Op, public
+from chainrule.graph.tracing import Value, unknown_elements
 
 Number = bool | int | float
 
@@ -67,8 +69,9 @@ class Tensor(Methods):
 
     __hash__ = object.__hash__
 
-    def __init__(self, array: Array | None, spec: Spec) -> None:
-        self._array = array
+    def __init__(self, array: Array | Value | None, spec: Spec) -> None:
+        # A `Value` while a function is being traced, None where a derivative may not look.
+        self._array: Any = array
         self.spec = spec
         self.node: Node | None = None
         self.grad: Tensor | None = None
@@ -86,9 +89,12 @@ class Tensor(Methods):
     @property
     def array(self) -> Array:
         """The stored elements; not to be written to. For float16 and bfloat16 see `DType`."""
-        if self._array is None:
+        array: Array | Value | None = self._array
+        if isinstance(array, Value):
+            raise unknown_elements(self.spec)
+        if array is None:
             raise StateError("a derivative reads elements that its op does not declare in `saves`")
-        return self._array
+        return array
 
     @property
     def shape(self) -> Shape:
@@ -185,6 +191,8 @@ class Tensor(Methods):
 
     def detach(self) -> Tensor:
         """Return a tensor with the same elements that takes part in no differentiation."""
+        if mode.tracer is not None:
+            mode.tracer.lift(self)
         return Tensor(self._array, self.spec)
 
     def _rebind(self, result: Tensor, op: str) -> Self:
@@ -212,6 +220,8 @@ class Tensor(Methods):
         return self
 
     def __repr__(self) -> str:
+        if type(self._array) is Value:
+            return f"tensor(traced {self.spec})"
         text = np.array2string(self.numpy(), separator=", ", prefix="tensor(", threshold=1000)
         default = self.dtype in (float32, int64, bool_)
         extras = [] if default else [f"dtype={self.dtype!r}"]
@@ -300,6 +310,8 @@ def tensor(
         result = make(array.copy() if shared else array, found)
     else:
         result = make(convert(array, found, target), target)
+    if mode.tracer is not None:
+        mode.tracer.known(result._array)
     if requires_grad:
         result.requires_grad = True
     return result
@@ -369,8 +381,7 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
         return value
     if like is not None and isinstance(value, bool | int | float):
         dtype = promote_scalar(like.dtype, value)
-        with np.errstate(all="ignore"):
-            return make(to_storage(_scalar(value, dtype), dtype), dtype)
+        return _number(value, dtype)
     return tensor(value)
 
 
@@ -391,6 +402,8 @@ def _number(value: Number, dtype: DType) -> Tensor:
     """Return a 0-d tensor of a number; its elements are shared, since they never change."""
     # 0.0 and -0.0 are one key but not one number.
     array = _constant(value, dtype) if value else to_storage(_scalar(value, dtype), dtype)
+    if mode.tracer is not None:
+        mode.tracer.known(array)
     return Tensor(array, Spec((), dtype))
 
 
@@ -446,18 +459,15 @@ def apply(op: Op, *inputs: Tensor, **attrs: Any) -> Tensor:
     """
     specs = tuple([t.spec for t in inputs])
     spec = op.infer(*specs, **attrs)
-    half = spec.dtype.is_half
-    for given in specs:
-        half = half or given.dtype.is_half
-    with np.errstate(all="ignore"):
-        if half:
-            arrays = [to_compute(t.array, t.spec.dtype) for t in inputs]
-            array = to_storage(np.asarray(op.eval(*arrays, **attrs)), spec.dtype)
-        else:
-            array = np.asarray(op.eval(*[t.array for t in inputs], **attrs))
+    if mode.tracer is None:
+        array = evaluate(op, [t.array for t in inputs], attrs, specs, spec)
+    else:
+        array = mode.tracer.apply(op, inputs, attrs, spec)
     result = Tensor(array, spec)
     result.origin = op.name
     result.site = user_site(2)
+    if mode.tracer is not None:
+        mode.tracer.made(result)
     if mode.recording and op.differentiable and spec.dtype.kind == "float":
         for given_input in inputs:
             if given_input.node is not None:
@@ -481,4 +491,6 @@ def record(
     node.saved = tuple(t._array if saves.keeps(i) else None for i, t in enumerate(inputs))
     if saves.output:
         node.saved_output = result._array
+    if mode.tracer is not None:
+        mode.tracer.recorded(node, result)
     return node

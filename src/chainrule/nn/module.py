@@ -13,11 +13,12 @@ from typing import Any, Self
 
 from chainrule.core.dtype import DTypeLike, as_dtype
 from chainrule.core.errors import ArgumentError, ChainruleError, StateError
-from chainrule.core.scope import Scope, scopes
+from chainrule.core.scope import Scope, changes, scopes
 from chainrule.graph.conversion import call
 from chainrule.graph.explain import located
 from chainrule.graph.node import no_grad
 from chainrule.graph.tensor import Tensor
+from chainrule.graph.traced import clear_gradient
 from chainrule.nn.parameter import Parameter
 from chainrule.nn.state import Loaded, match_state
 from chainrule.nn.walk import (
@@ -84,6 +85,7 @@ class Module:
                 hint=f"with chainrule.no_grad(): module.{name}.copy_(x); or "
                 f"module.{name} = nn.Parameter(x)",
             )
+        changes.number += 1
         object.__setattr__(self, name, value)
 
     # --- running ------------------------------------------------------------------------
@@ -338,7 +340,7 @@ class Module:
         """Remove the gradients of all parameters, or set them to zero."""
         for parameter in self.parameters():
             if set_to_none or parameter.grad is None:
-                parameter.grad = None
+                clear_gradient(parameter)
             else:
                 parameter.grad = call("zeros_like", parameter.grad)
 

@@ -14,6 +14,7 @@ from chainrule.core.errors import ShapeError
 from chainrule.graph.conversion import call
 from chainrule.graph.node import no_grad
 from chainrule.graph.tensor import Tensor
+from chainrule.graph.traced import is_traced
 from chainrule.nn import arguments
 from chainrule.nn.module import Module
 from chainrule.nn.parameter import Parameter
@@ -125,9 +126,10 @@ class BatchNorm(Norm):
         """Return the normalised input [N, C, *S]."""
         self._check(input)
         tracked = self.num_batches_tracked if self.training else None
-        momentum = 0.0 if self.momentum is None else self.momentum
+        momentum: float | Tensor = 0.0 if self.momentum is None else self.momentum
         if self.momentum is None and tracked is not None:
-            momentum = 1.0 / (int(tracked.item()) + 1)
+            count = tracked + 1
+            momentum = 1.0 / (count.float() if is_traced(tracked) else int(count.item()))
         result = batch_norm(
             input,
             self.running_mean,

@@ -12,6 +12,7 @@ import math
 from chainrule.core.errors import ArgumentError
 from chainrule.graph.conversion import call
 from chainrule.graph.tensor import Tensor
+from chainrule.graph.traced import after, number
 from chainrule.optim.optimizer import Group, Optimizer, Params, State, check_range
 
 
@@ -72,29 +73,36 @@ class Adam(Optimizer):
 
     def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
         """Move one parameter."""
-        if not state:
-            zero = call("zeros_like", grad)
-            state |= {"step": 0, "exp_avg": zero, "exp_avg_sq": zero}
         beta1, beta2 = group["betas"]
-        state["step"] += 1
         decay = group["weight_decay"]
         value: Tensor = param
         if decay and self.decoupled:
-            value = value * (1.0 - group["lr"] * decay)
+            kept = number(lambda: 1.0 - group["lr"] * decay, param.dtype, "decay", id(group))
+            value = value * kept
         elif decay:
             grad = grad + decay * value
-        mean = state["exp_avg"] * beta1 + grad * (1.0 - beta1)
-        square = state["exp_avg_sq"] * beta2 + grad * (1.0 - beta2) * grad
-        state["exp_avg"], state["exp_avg_sq"] = mean, square
+        state.setdefault("step", 0)
+        mean = self.remembered(state, "exp_avg", param)
+        mean.mul_(beta1).add_(grad * (1.0 - beta1))
+        square = self.remembered(state, "exp_avg_sq", param)
+        square.mul_(beta2).add_(grad * (1.0 - beta2) * grad)
         if group["amsgrad"]:
-            largest = state.get("max_exp_avg_sq", square)
-            square = state["max_exp_avg_sq"] = call("maximum", largest, square)
+            largest = self.remembered(state, "max_exp_avg_sq", param)
+            square = largest.copy_(call("maximum", largest, square))
+
         # The two corrections are numbers: applied to the step and to eps they cost nothing.
-        correction1 = 1.0 - beta1 ** state["step"]
-        correction2 = math.sqrt(1.0 - beta2 ** state["step"])
-        denominator = square.sqrt() + group["eps"] * correction2
-        rate = group["lr"] * correction2 / correction1
-        param.copy_(value - mean / denominator * rate)
+        def correction2() -> float:
+            return math.sqrt(1.0 - beta2 ** (state["step"] + 1))
+
+        def rate() -> float:
+            return float(group["lr"] * correction2() / (1.0 - beta1 ** (state["step"] + 1)))
+
+        # Parameters that have made equally many steps will always have.
+        key = (id(group), state["step"])
+        eps = number(lambda: group["eps"] * correction2(), param.dtype, "eps", key)
+        step = mean / (square.sqrt() + eps) * number(rate, param.dtype, "rate", key)
+        param.copy_(value - step)
+        after(lambda: state.update(step=state["step"] + 1))
 
 
 class AdamW(Adam):

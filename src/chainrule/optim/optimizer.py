@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from typing import Any, ClassVar
 
 from chainrule.core.errors import ArgumentError, DTypeError, StateError
@@ -18,6 +19,7 @@ from chainrule.graph.autodiff import MIXED, USED
 from chainrule.graph.conversion import call
 from chainrule.graph.node import enable_grad, no_grad
 from chainrule.graph.tensor import Tensor, as_tensor
+from chainrule.graph.traced import clear_gradient, guard, untraced
 from chainrule.ops.caution import caution
 
 Group = dict[str, Any]
@@ -52,6 +54,9 @@ class Optimizer(ABC):
         self.state: dict[Tensor, State] = {}
         self._names: dict[Tensor, str] = {}
         self._warned = False
+        self._version = 0
+        fixed = [name for name in defaults if name != "lr"]
+        self._fixed: Callable[[Group], object] = itemgetter(*fixed) if fixed else type
         groups = _as_groups(self.name, params)
         if not groups:
             raise ArgumentError(
@@ -73,7 +78,18 @@ class Optimizer(ABC):
 
     @abstractmethod
     def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
-        """Change one parameter in place; recording is off."""
+        """Change one parameter, and the tensors in its state, in place; recording is off.
+
+        Settings that a schedule changes are read through `chainrule.graph.traced.number`.
+        """
+
+    def remembered(self, state: State, name: str, param: Tensor) -> Tensor:
+        """Return a tensor of a parameter's state, which is zero before the first step."""
+        if name not in state:
+            with untraced():  # in a compiled step it is there before the first call
+                state[name] = call("zeros_like", param.detach())
+        found: Tensor = state[name]
+        return found
 
     # --- what users call --------------------------------------------------------------------
 
@@ -95,6 +111,7 @@ class Optimizer(ABC):
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        guard(self._settings, f"a setting of {self.name}")
         with no_grad():
             for group in self.param_groups:
                 maximize = group.get("maximize", False)
@@ -116,7 +133,7 @@ class Optimizer(ABC):
         for group in self.param_groups:
             for param in group["params"]:
                 if set_to_none or param.grad is None:
-                    param.grad = None
+                    clear_gradient(param)
                 else:
                     param.grad = call("zeros_like", param.grad)
 
@@ -154,6 +171,7 @@ class Optimizer(ABC):
             )
         self.check(group)
         self.param_groups.append(group)
+        self._version += 1
 
     def _member(self, position: int, member: Any) -> Tensor:
         name = f"parameter {position}"
@@ -174,6 +192,10 @@ class Optimizer(ABC):
             raise DTypeError(f"{self.name}: {name} {member.spec} is not of a floating-point type")
         self._names[member] = name
         return member
+
+    def _settings(self) -> tuple[object, ...]:
+        """Return what a compiled step was made for: all settings but the learning rate."""
+        return (self._version, *map(self._fixed, self.param_groups))
 
     def _check_gradient(self, param: Tensor, grad: Tensor) -> None:
         name = self._names[param]
@@ -265,6 +287,7 @@ class Optimizer(ABC):
         for group, values in zip(self.param_groups, fresh, strict=True):
             group.update(values)
         self.state = loaded
+        self._version += 1
 
     def _loaded(self, param: Tensor, kept: Mapping[str, Any]) -> State:
         where = f"{self.name}.load_state_dict"

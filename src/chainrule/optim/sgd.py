@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from chainrule.core.errors import ArgumentError
 from chainrule.graph.tensor import Tensor
+from chainrule.graph.traced import after, number
 from chainrule.optim.optimizer import Group, Optimizer, Params, State, check_range
 
 
@@ -61,6 +62,8 @@ class SGD(Optimizer):
             "nesterov": nesterov,
             "maximize": maximize,
         }
+        # Parameters that have not made their first step.
+        self._fresh: set[Tensor] = set()
         super().__init__(params, defaults)
 
     def check(self, group: Group) -> None:
@@ -81,12 +84,17 @@ class SGD(Optimizer):
         if group["weight_decay"]:
             grad = grad + group["weight_decay"] * param
         if momentum:
-            last = state.get("momentum_buffer")
-            if last is None:
-                velocity = grad.detach()
-            else:
-                kept = 1.0 - group["dampening"]
-                velocity = momentum * last + (grad if kept == 1.0 else kept * grad)
-            state["momentum_buffer"] = velocity
+            if "momentum_buffer" not in state:
+                self._fresh.add(param)
+            velocity = self.remembered(state, "momentum_buffer", param)
+            taken = grad
+            if group["dampening"]:
+                # The first step is not dampened.
+                taken = grad * number(
+                    lambda: 1.0 if param in self._fresh else 1.0 - group["dampening"],
+                    *(param.dtype, "dampening"),
+                )
+                after(lambda: self._fresh.discard(param))
+            velocity.mul_(momentum).add_(taken)
             grad = grad + momentum * velocity if group["nesterov"] else velocity
-        param.sub_(group["lr"] * grad)
+        param.sub_(number(lambda: group["lr"], param.dtype, "lr", id(group)) * grad)

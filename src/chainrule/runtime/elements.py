@@ -1,0 +1,31 @@
+"""Elements of tensors as memory that machine code writes.
+
+Takes: shapes and dtypes. Gives: aligned arrays.
+The one idea: elements of tensors never change as long as somebody else can see them, so an array's
+reference count must count its views too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+
+from chainrule.core.dtype import Array
+from chainrule.core.shape import Spec
+
+# Vectors of 64 bytes should not cross cache lines.
+ALIGNMENT = 64
+
+
+def aligned_empty(spec: Spec) -> Array:
+    """Return an uninitialised array that owns its memory, aligned for vector loads."""
+    size = spec.nbytes
+    if not size:
+        return np.empty(spec.shape, spec.dtype.storage)
+    block = (ctypes.c_char * (size + ALIGNMENT))()
+    offset = -ctypes.addressof(block) % ALIGNMENT
+    # Its base is no array, so NumPy lets every view of it refer to the array itself: its
+    # reference count then says whether anybody else can see the elements.
+    part = (ctypes.c_char * size).from_buffer(block, offset)
+    return np.ndarray(spec.shape, spec.dtype.storage, memoryview(part))
