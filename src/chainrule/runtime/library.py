@@ -1,0 +1,153 @@
+"""Library: the machine code of kernels in this process.
+
+Takes: kernels. Gives: addresses of their phases, compiled at most once on this machine.
+The one idea: kernels with equal fingerprints share their code, within a program, between
+programs, and through the cache between processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chainrule.codegen import machine
+from chainrule.codegen.emitted import Emitted, Phase
+from chainrule.codegen.target import Target
+from chainrule.codegen.text import Module
+from chainrule.core import config
+from chainrule.core.files import write_atomic
+from chainrule.ir.kernel import Contraction, Kernel
+from chainrule.runtime import cache
+from chainrule.runtime.commands import Code
+from chainrule.runtime.notice import Notice
+
+Emit = Callable[[Module, Kernel | Contraction, str, Target], Emitted]
+
+# Kernels are compiled together until their text is so long: LLVM takes 0.8 ms for a module.
+_MODULE_BYTES = 40_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A kernel's functions, and the digest of the object code that they are in."""
+
+    emitted: Emitted
+    object: str
+
+
+_entries: dict[str, _Entry] = {}
+_objects: dict[str, bytes] = {}
+_addresses: dict[str, dict[str, int]] = {}
+_serial = itertools.count()
+
+
+def compiled(
+    program: str, kernels: Sequence[tuple[str, Kernel | Contraction]], target: Target, emit: Emit
+) -> dict[str, Code]:
+    """Return the code of kernels by their names.
+
+    Args:
+        program: Name of the program, for people.
+        kernels: Kernels, each with a name that two of them have only if they may share code.
+        target: The processor.
+        emit: What writes a kernel's LLVM IR.
+    """
+    with machine.lock:
+        wanted = {_digest(f"{target}\n{name}"): (name, kernel) for name, kernel in kernels}
+        key = cache.key_of("kernels", "\n".join(sorted(wanted)))
+        dumps = config.dump_dir() is not None
+        if not dumps and any(digest not in _entries for digest in wanted):
+            _unpack(cache.fetch(key))
+        missing = [d for d in wanted if dumps or d not in _entries]
+        if missing:
+            _compile(program, [(d, wanted[d][1]) for d in missing], target, emit)
+            cache.store(key, _pack(wanted))
+        return {name: _code(_entries[digest]) for digest, (name, _) in wanted.items()}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _compile(
+    program: str, kernels: Sequence[tuple[str, Kernel | Contraction]], target: Target, emit: Emit
+) -> None:
+    notice = Notice(f"compiling {program}", len(kernels))
+    group: dict[str, Emitted] = {}
+    module = Module()
+    try:
+        for number, (digest, kernel) in enumerate(kernels, 1):
+            group[digest] = emit(module, kernel, f"k{digest[:24]}", target)
+            if number == len(kernels) or _size(module) >= _MODULE_BYTES:
+                _assemble(program, module, group)
+                group, module = {}, Module()
+            notice.show(number)
+    finally:
+        notice.clear()
+
+
+def _size(module: Module) -> int:
+    return sum(map(len, module.functions.values()))
+
+
+def _assemble(program: str, module: Module, group: dict[str, Emitted]) -> None:
+    text = module.text
+    code = machine.assemble(text)
+    digest = hashlib.sha256(code).hexdigest()
+    folder = config.dump_dir()
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / f"{program}.{next(_serial)}.ll", text.encode())
+    _objects[digest] = code
+    _entries.update((name, _Entry(emitted, digest)) for name, emitted in group.items())
+
+
+def _code(entry: _Entry) -> Code:
+    """Return the addresses of a kernel's functions, loading them if they are not yet."""
+    if entry.object not in _addresses:
+        inside = (e.emitted for e in _entries.values() if e.object == entry.object)
+        symbols = {phase.symbol for emitted in inside for phase in emitted.phases}
+        name = f"chainrule kernels {next(_serial)}"
+        _addresses[entry.object] = machine.load(_objects[entry.object], symbols, name)
+    known = _addresses[entry.object]
+    phases = tuple((known[phase.symbol], phase.chunks) for phase in entry.emitted.phases)
+    return Code(phases, entry.emitted.workspace)
+
+
+# --- what is kept on disk: a line of JSON, then object code --------------------------------------
+
+
+def _pack(names: Iterable[str]) -> bytes:
+    objects = sorted({_entries[name].object for name in names})
+    # All kernels in the objects, so that whoever loads one finds all of them.
+    kernels = {
+        name: {
+            "object": objects.index(entry.object),
+            "phases": [[phase.symbol, phase.chunks] for phase in entry.emitted.phases],
+            "workspace": entry.emitted.workspace,
+        }
+        for name, entry in _entries.items()
+        if entry.object in objects
+    }
+    head = {"sizes": [len(_objects[digest]) for digest in objects], "kernels": kernels}
+    return b"".join((json.dumps(head).encode(), b"\n", *(_objects[d] for d in objects)))
+
+
+def _unpack(content: bytes | None) -> None:
+    if content is None:
+        return
+    line, _, rest = content.partition(b"\n")
+    head: dict[str, Any] = json.loads(line)
+    digests = []
+    for size in head["sizes"]:
+        code, rest = rest[:size], rest[size:]
+        digests.append(hashlib.sha256(code).hexdigest())
+        _objects.setdefault(digests[-1], code)
+    for name, entry in head["kernels"].items():
+        phases = tuple(Phase(symbol, chunks) for symbol, chunks in entry["phases"])
+        emitted = Emitted(phases, entry["workspace"])
+        _entries.setdefault(name, _Entry(emitted, digests[entry["object"]]))
