@@ -71,7 +71,8 @@ def trainer_for(model: nn.Module, *, lr: float = 0.05, **options: Any) -> Traine
 
 def test_fit_equals_a_loop_written_by_hand() -> None:
     model = net()
-    history = trainer_for(model, metrics=["accuracy"]).fit(loader(), epochs=3)
+    trainer = trainer_for(model, metrics=["accuracy"], compile=False)
+    history = trainer.fit(loader(), epochs=3)
     expected = net()
     optimizer = optim.SGD(expected.parameters(), lr=0.05)
     batches, means = loader(), []
@@ -535,7 +536,8 @@ def test_the_message_names_epoch_step_and_last_loss() -> None:
 
     seen: list[int] = []
     model = net()
-    trainer = Trainer(model, loss, optim.SGD(model.parameters(), lr=0.1), progress=False)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    trainer = Trainer(model, loss, optimizer, progress=False, compile=False)
     with pytest.raises(DivergenceError) as caught:
         trainer.fit(loader(), epochs=3)
     text = str(caught.value)
@@ -678,7 +680,7 @@ def test_evaluate_and_predict_restore_each_modules_mode() -> None:
     before = [module.training for module in model.modules()]
     x = points().tensors[0]
     first = predict(model, loader(shuffle=False))
-    assert (first == predict(model, x)).all()  # no dropout
+    np.testing.assert_allclose(first, predict(model, x), rtol=1e-5, atol=1e-6)  # no dropout
     assert first.shape == (70, 2)
     evaluate(model, loader(), nn.CrossEntropyLoss())
     assert [module.training for module in model.modules()] == before

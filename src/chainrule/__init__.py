@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import importlib
 from math import e, inf, nan, pi
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import chainrule.ops.indexing  # noqa: F401 - x[...] is looked up in the registry
 from chainrule.core.dtype import (
@@ -49,6 +48,7 @@ from chainrule.core.errors import (
 from chainrule.graph.autodiff import grad, jvp, vjp
 from chainrule.graph.node import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from chainrule.graph.tensor import Tensor, as_tensor, from_numpy, tensor
+from chainrule.graph.tracing import TraceError
 from chainrule.ops.arithmetic import (
     abs,
     add,
@@ -104,6 +104,7 @@ from chainrule.ops.gathering import (
     take_along_axis,
 )
 from chainrule.ops.generator import Generator, default_generator, manual_seed
+from chainrule.ops.joining import cat, concat
 from chainrule.ops.logic import (
     bitwise_and,
     bitwise_invert,
@@ -127,7 +128,8 @@ from chainrule.ops.logic import (
     signbit,
     where,
 )
-from chainrule.ops.movement import cat, concat, expand, flip, pad, permute, reshape
+from chainrule.ops.loops import cond, scan, while_loop
+from chainrule.ops.movement import expand, flip, pad, permute, reshape
 from chainrule.ops.philox import random_bits
 from chainrule.ops.pieces import (
     chunk,
@@ -196,6 +198,9 @@ from chainrule.ops.truth import all, any, argmax, argmin, count_nonzero
 
 if TYPE_CHECKING:
     from chainrule import data, models, nn, optim, testing, train
+    from chainrule.runtime.compile import compile
+    from chainrule.runtime.profile import profile
+    from chainrule.runtime.workers import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
 
@@ -215,11 +220,22 @@ gt = greater
 ge = greater_equal
 
 _LAZY_ROOMS = ("data", "models", "nn", "optim", "testing", "train")
+# Functions that need the compiler, by the file that they stand in.
+_LAZY_FUNCTIONS = {
+    "compile": "chainrule.runtime.compile",
+    "get_num_threads": "chainrule.runtime.workers",
+    "profile": "chainrule.runtime.profile",
+    "set_num_threads": "chainrule.runtime.workers",
+}
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
     if name in _LAZY_ROOMS:
         return importlib.import_module(f"chainrule.{name}")
+    if name in _LAZY_FUNCTIONS:
+        value = getattr(importlib.import_module(_LAZY_FUNCTIONS[name]), name)
+        globals()[name] = value
+        return value
     raise AttributeError(f"module 'chainrule' has no attribute {name!r}")
 
 
@@ -237,6 +253,7 @@ __all__ = [
     "ShapeError",
     "StateError",
     "Tensor",
+    "TraceError",
     "__version__",
     "abs",
     "acos",
@@ -276,7 +293,9 @@ __all__ = [
     "clamp",
     "clip",
     "clone",
+    "compile",
     "concat",
+    "cond",
     "copysign",
     "cos",
     "cosh",
@@ -318,6 +337,7 @@ __all__ = [
     "full_like",
     "gather",
     "ge",
+    "get_num_threads",
     "grad",
     "greater",
     "greater_equal",
@@ -389,6 +409,7 @@ __all__ = [
     "positive",
     "pow",
     "prod",
+    "profile",
     "rand",
     "rand_like",
     "randint",
@@ -406,10 +427,12 @@ __all__ = [
     "roll",
     "round",
     "rsqrt",
+    "scan",
     "scatter",
     "scatter_add",
     "searchsorted",
     "set_grad_enabled",
+    "set_num_threads",
     "sigmoid",
     "sign",
     "signbit",
@@ -456,6 +479,7 @@ __all__ = [
     "vector_norm",
     "vjp",
     "where",
+    "while_loop",
     "zeros",
     "zeros_like",
 ]

@@ -49,6 +49,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def profile(self) -> Path:
+        """The timeline of ``--profile``."""
+        return self.path / "profile.json"
+
+    @property
     def evaluation(self) -> Path:
         """Results on the test part."""
         return self.path / "evaluation.json"

@@ -229,6 +229,17 @@ def _add_train(train: Parser) -> None:
     how.add_argument(
         "--seed", type=seed_number, metavar="N", help="decides all random choices (default: 0)"
     )
+    how.add_argument(
+        "--eager",
+        action="store_true",
+        default=None,
+        help="run every operation by itself, in NumPy, instead of compiling the step",
+    )
+    how.add_argument(
+        "--profile",
+        action="store_true",
+        help="show what the time goes into; write a timeline for ui.perfetto.dev into the run",
+    )
     run = train.add_argument_group("the run folder")
     run.add_argument("--out", metavar="RUN", help="where it is (default: runs/NAME-1, -2, ...)")
     run.add_argument("--resume", action="store_true", help="go on with the training in it")

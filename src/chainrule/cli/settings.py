@@ -54,8 +54,9 @@ NAMES: dict[str, tuple[type, ...]] = {
     "schedule": (str,),
     "patience": (int, type(None)),
     "seed": (int,),
+    "eager": (bool,),
 }
-OPTIONAL = ("hidden", "dropout")
+OPTIONAL = ("hidden", "dropout", "eager")
 # Which models have hidden layers whose widths one can choose.
 HIDDEN = {"mlp": "any", "simple-convnet": "one"}
 
@@ -89,6 +90,10 @@ class Settings:
 
     def __contains__(self, name: object) -> bool:
         return name in self._by_name
+
+    def get(self, name: str, default: Any) -> Any:
+        """Return a setting's value, or a default where there is no such setting."""
+        return self._by_name.get(name, default)
 
     def to_json(self) -> list[dict[str, Value]]:
         """Return the settings for ``config.json``."""
@@ -147,6 +152,7 @@ def choose(task: Task, given: argparse.Namespace) -> Settings:
         ("schedule", "cosine", ""),
         ("patience", None if pictures else 15, "" if pictures else "tables, which overfit early"),
         ("seed", 0, ""),
+        ("eager", False, ""),
     ]
     return Settings(_setting(given, *choice) for choice in chosen)
 

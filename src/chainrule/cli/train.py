@@ -41,6 +41,7 @@ from chainrule.data import NAMED_SETS, DataLoader, Split, Task, TensorDataset
 from chainrule.graph.tensor import Tensor
 from chainrule.ops.random import manual_seed
 from chainrule.report import write_report
+from chainrule.runtime.profile import profile
 from chainrule.train import DivergenceError, Trainer
 from chainrule.train.checkpoint import Checkpoints
 
@@ -94,7 +95,7 @@ def _begin(given: argparse.Namespace) -> Run:
         write_json_atomic(folder.pipeline, task.pipeline.state_dict())
         made.config.write(folder.config)
         say(f"run: {folder.path}")
-        _fit(made, resume=False)
+        _fit(made, resume=False, profiled=given.profile)
     except BaseException:
         if not made.trainer.steps_done:
             discard(folder.path, missing)
@@ -135,7 +136,7 @@ def _go_on(given: argparse.Namespace) -> Run:
         say(f"{folder.path}: the training is complete; evaluation and report are written anew")
         return made
     say(f"run: {folder.path}, resumed")
-    _fit(made, resume=True)
+    _fit(made, resume=True, profiled=given.profile)
     return made
 
 
@@ -215,6 +216,7 @@ def _assemble(folder: RunFolder, config: RunConfig, task: Task, model: nn.Module
         schedule=optim.lr_scheduler.CosineAnnealingLR(optimizer, settings["epochs"]),
         patience=settings["patience"],
         out=folder.path,
+        compile=not settings.get("eager", False),
     )
     train = DataLoader(_dataset(task.train, task), batch_size=batch, shuffle=True, seed=seed)
     valid = DataLoader(_dataset(task.valid, task), batch_size=max(batch, 256))
@@ -234,11 +236,21 @@ def _is_complete(made: Run) -> bool:
     return all_epochs or trainer.history.ended == "patience"
 
 
-def _fit(made: Run, *, resume: bool) -> None:
+def _fit(made: Run, *, resume: bool, profiled: bool) -> None:
     """Run the training, to its end or until Ctrl-C."""
     epochs = made.config.settings["epochs"]
-    with _remedies(made), own_errors(file_of(made.config.model)):
+
+    def fit() -> None:
         made.trainer.fit(made.train, made.valid, epochs=epochs, resume=resume)
+
+    with _remedies(made), own_errors(file_of(made.config.model)):
+        if not profiled:
+            fit()
+            return
+        found = profile(fit)
+    found.save(made.folder.profile)
+    say(str(found))
+    say(f"profile: {made.folder.profile}")
 
 
 @contextmanager

@@ -60,19 +60,30 @@ class _Life:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a buffer lies: in which memory, at which byte, and how far that moves in a round."""
+    """Where a buffer lies: in which memory, at which byte, and how far that moves in a round.
+
+    Over all rounds it begins at most ``down`` bytes before, and ``up`` bytes behind ``start``.
+    """
 
     memory: object
     start: int
     size: int
     moves: tuple[int, ...] = ()
+    down: int = 0
+    up: int = 0
 
     def disjoint(self, other: _Place) -> bool:
         """Return whether two places share no byte."""
         if self.memory is not other.memory:
             return True
+        if not self.size or not other.size:
+            return True
         apart = self.start + self.size <= other.start or other.start + other.size <= self.start
-        return not self.size or not other.size or (apart and self.moves == other.moves)
+        return (apart and self.moves == other.moves) or self.before(other) or other.before(self)
+
+    def before(self, other: _Place) -> bool:
+        """Return whether a place always ends before another one begins."""
+        return self.start + self.up + self.size <= other.start - other.down
 
     def same_start(self, other: _Place) -> bool:
         """Return whether two places begin at one byte."""
@@ -286,9 +297,12 @@ class _Checker:
             raise StateError(f"view {inner.name} is not inside of {outer.name}")
         self.use(outer)
         place, item = self.places[outer], inner.dtype.itemsize
+        way = max(count - 1, 0) * stride * item
         self.places[inner] = _Place(
             *(place.memory, place.start + first * item, inner.size * item),
             (*place.moves, stride * item),
+            place.down + max(-way, 0),
+            place.up + max(way, 0),
         )
         if outer in self.written:
             self.written.add(inner)

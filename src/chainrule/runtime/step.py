@@ -9,7 +9,9 @@ and into fresh memory where somebody can, so in-place updates are never visible 
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from sys import getrefcount
 from threading import Lock
@@ -22,6 +24,7 @@ from chainrule.core.dtype import Array, float32, float64, to_storage
 from chainrule.core.shape import Spec
 from chainrule.graph.tensor import Tensor
 from chainrule.runtime.elements import ALIGNMENT, aligned_empty
+from chainrule.runtime.executable import Timing
 
 # References to elements that nobody else can see: from the tensor, from the list of arrays as an
 # output, from the variable that is looked at, and from the call that counts.
@@ -32,6 +35,31 @@ class Native(Protocol):
     """A loaded native program."""
 
     call: Callable[[list[Any]], int]
+
+    def profile_call(self, arrays: list[Any]) -> tuple[int, list[Timing]]:
+        """Do what ``call`` does; return also when each launch ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Who wants to know the times of the kernels of calls.
+
+    Attributes:
+        wanted: Asked before each call of a step.
+        record: Called with the step, when it began, how long it took, and the times.
+    """
+
+    wanted: Callable[[Step], bool]
+    record: Callable[[Step, float, float, list[Timing]], None]
+
+
+class _Recorder:
+    """The recording under way in this process, or None."""
+
+    now: Recording | None = None
+
+
+recording = _Recorder()
 
 
 class _Slot:
@@ -165,11 +193,21 @@ class Step:
             made.append(array)
         for place, _, spec in self._changed:
             arrays[place] = aligned_empty(spec)
-        failed = self.native.call(arrays)
+        if recording.now is not None and recording.now.wanted(self):
+            failed = self._recorded(arrays, recording.now)
+        else:
+            failed = self.native.call(arrays)
         if failed:
             raise CheckError(failed)
         self._commit(tensors, arrays)
         return self._build(made)
+
+    def _recorded(self, arrays: list[Any], to: Recording) -> int:
+        start = time.perf_counter()
+        failed, timings = self.native.profile_call(arrays)
+        end = max((t.end for t in timings), default=time.perf_counter() - start)
+        to.record(self, start, end, timings)
+        return failed
 
     def _prepare(self, slot: _Slot, arrays: list[Any]) -> None:
         """Let new elements of a tensor outside go into new memory."""

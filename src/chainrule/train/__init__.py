@@ -23,7 +23,8 @@ from chainrule.train.metrics import (
     TopK,
     metric_by_name,
 )
-from chainrule.train.trainer import Trainer, train_step
+from chainrule.train.step import train_step
+from chainrule.train.trainer import Trainer
 
 __all__ = [
     "R2",

@@ -19,10 +19,11 @@ from chainrule.graph.node import no_grad
 from chainrule.graph.tensor import Tensor
 from chainrule.nn.module import Module
 from chainrule.train.batches import batches, call_model, input_batches, no_batches
+from chainrule.train.compiled import forward_of
 from chainrule.train.measures import Loss, Measures
 from chainrule.train.metrics import Metrics
 
-__all__ = ["evaluate", "evaluating", "measure", "predict"]
+__all__ = ["evaluate", "evaluating", "measure", "predict", "run_model"]
 
 
 @contextmanager
@@ -45,6 +46,7 @@ def evaluate(
     *,
     metrics: Metrics = (),
     watch: Mapping[str, Loss] | None = None,
+    compile: bool = True,
 ) -> dict[str, Any]:
     """Return the loss and metrics of a model over all examples of a loader.
 
@@ -57,6 +59,7 @@ def evaluate(
         metrics: Names (``accuracy``, ``f1``, ``mae``, ``rmse``, ``r2``, ``top5``, ``confusion``,
             ``per_class``) or metric objects.
         watch: More loss functions by name.
+        compile: Whether the model runs as native code, if it can.
 
     Returns:
         ``{"loss": ..., name: ..., "examples": N}``.
@@ -71,26 +74,36 @@ def evaluate(
         >>> evaluate(nn.Identity(), [(x, x + 1)], nn.MSELoss(), metrics=["mae"])
         {'loss': 1.0, 'mae': 1.0, 'examples': 3}
     """
-    return measure(model, loader, Measures(loss, metrics, watch))
+    return measure(model, loader, Measures(loss, metrics, watch), compile=compile)
 
 
-def measure(model: Module, loader: Iterable[Any], measures: Measures) -> dict[str, Any]:
+def measure(
+    model: Module, loader: Iterable[Any], measures: Measures, *, compile: bool
+) -> dict[str, Any]:
     """Return what `evaluate` does, for measures that are there already."""
     measures.reset()
     with evaluating(model):
         for batch in batches(loader, "loader"):
-            measures.update(call_model(model, batch.inputs), batch)
+            measures.update(run_model(model, batch.inputs, compile=compile), batch)
     if not measures.examples:
         raise no_batches(loader, "loader", 1)
     return {**measures.compute(), "examples": measures.examples}
 
 
-def predict(model: Module, loader: Iterable[Any] | Tensor | Array) -> Array:
+def run_model(model: Module, inputs: Any, *, compile: bool) -> Any:
+    """Return a model's output for a batch of inputs."""
+    return forward_of(model)(inputs) if compile else call_model(model, inputs)
+
+
+def predict(
+    model: Module, loader: Iterable[Any] | Tensor | Array, *, compile: bool = True
+) -> Array:
     """Return the outputs of a model for all examples, in order.
 
     Args:
         model: The model; its mode is afterwards what it was before.
         loader: Yields inputs, or tuples that begin with them; or all inputs as one array [N, ...].
+        compile: Whether the model runs as native code, if it can.
 
     Returns:
         [N, ...]; bfloat16 as float32.
@@ -108,7 +121,7 @@ def predict(model: Module, loader: Iterable[Any] | Tensor | Array) -> Array:
     outputs: list[Array] = []
     with evaluating(model):
         for inputs in input_batches(loader):
-            output = call_model(model, inputs)
+            output = run_model(model, inputs, compile=compile)
             if not isinstance(output, Tensor):
                 raise StateError(
                     f"predict: the model gave {type(output).__name__}, expected a tensor",

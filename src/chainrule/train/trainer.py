@@ -12,63 +12,53 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from chainrule.core.dtype import Array
-from chainrule.core.errors import ArgumentError, unknown_word
+from chainrule.core.errors import ArgumentError, ChainruleError, unknown_word
+from chainrule.graph.explain import hide_own_frames
 from chainrule.graph.tensor import Tensor
+from chainrule.graph.traced import is_traced, require
 from chainrule.nn.module import Module
 from chainrule.nn.utils import clip_grad_norm_
 from chainrule.ops.generator import manual_seed
 from chainrule.optim.lr_scheduler import LRScheduler
 from chainrule.optim.optimizer import Optimizer
 from chainrule.train import evaluation
-from chainrule.train.batches import NOTHING, batches, call_model, length_of, no_batches
+from chainrule.train.batches import (
+    NOTHING,
+    Batch,
+    batches,
+    length_of,
+    no_batches,
+)
 from chainrule.train.checks import (
+    DivergenceError,
     check_depends,
     check_parts,
     check_received_gradients,
     finite_loss,
     step_result,
 )
+from chainrule.train.compiled import WhereItCan
 from chainrule.train.events import Event, EventList, Span
 from chainrule.train.history import History
 from chainrule.train.interruption import Interruption, Stopped
 from chainrule.train.keeper import Keeper
 from chainrule.train.log import Row
-from chainrule.train.measures import Loss, Measures
+from chainrule.train.measures import Loss, Measures, checked_loss
 from chainrule.train.metrics import Metrics
 from chainrule.train.monitor import Mode, Monitor
 from chainrule.train.progress import Progress
 from chainrule.train.saved import Parts, loader_state, random_state, set_random_state
+from chainrule.train.step import Step, train_step
 
-__all__ = ["Step", "Stopped", "Trainer", "train_step"]
+__all__ = ["Stopped", "Trainer"]
 
 Loader = Iterable[Any]
-Step = Callable[["Trainer", Any, Any], tuple[Any, Tensor]]
 Handler = Callable[[Event["Trainer"]], object]
-
-
-def train_step(trainer: Trainer, inputs: Any, targets: Any) -> tuple[Any, Tensor]:
-    """Do one step of training: forward, backward, update.
-
-    To train in another way, copy these lines, change them, and pass them as ``Trainer(step=...)``.
-
-    Args:
-        trainer: The trainer.
-        inputs: Of one batch: a tensor, or a tuple of tensors.
-        targets: Of one batch.
-
-    Returns:
-        The model's output and the loss.
-    """
-    trainer.optimizer.zero_grad()
-    output = call_model(trainer.model, inputs)
-    loss = trainer.loss(output, targets)
-    trainer.backward(loss)
-    trainer.update()
-    return output, loss
 
 
 class Trainer:
@@ -94,6 +84,9 @@ class Trainer:
         checkpoint_seconds: Between checkpoints in mid-epoch; None: only at the end of epochs.
         progress: Whether to show how it goes, on standard error.
         seed: Seeds the default generator when a training begins; None leaves it as it is.
+        compile: Whether steps, validation and evaluation run as native code. What cannot be
+            compiled, a ``step`` of your own, and steps with handlers of ``backward`` or ``update``
+            in them run eagerly.
 
     Attributes:
         events: All handlers; ``print(trainer.events)`` shows them in order.
@@ -134,6 +127,7 @@ class Trainer:
         checkpoint_seconds: float | None = 30.0,
         progress: bool = True,
         seed: int | None = None,
+        compile: bool = True,
     ) -> None:
         check_parts(model, optimizer)
         if schedule_every not in ("epoch", "step"):
@@ -149,6 +143,8 @@ class Trainer:
         self.interrupted = False
         self._schedule_every = schedule_every
         self._step = step
+        self._compile = compile
+        self._fast_step = WhereItCan(partial(step, self), self._say_eager)
         self._seed = seed
         self._measures = Measures(loss, metrics, watch)
         self._monitor = Monitor(monitor, mode=mode, patience=patience, min_delta=min_delta)
@@ -260,9 +256,11 @@ class Trainer:
                         self._save()
                 except Stopped:
                     self._pause()
-        except BaseException:
+        except BaseException as error:
             # An epoch that an error broke off is begun anew if fit is called again.
             counters.begin_epoch()
+            if isinstance(error, ChainruleError):
+                hide_own_frames(error)
             raise
         finally:
             self._progress.close()
@@ -291,13 +289,13 @@ class Trainer:
         """Return loss, watched losses and metrics over a loader; see `chainrule.train.evaluate`."""
         sums = self._measures.state_dict()
         try:
-            return evaluation.measure(self.model, loader, self._measures)
+            return evaluation.measure(self.model, loader, self._measures, compile=self._compile)
         finally:
             self._measures.load_state_dict(sums, "trainer")
 
     def predict(self, loader: Loader | Tensor | Array) -> Array:
         """Return the model's outputs for all examples; see `chainrule.train.predict`."""
-        return evaluation.predict(self.model, loader)
+        return evaluation.predict(self.model, loader, compile=self._compile)
 
     # --- what steps call ----------------------------------------------------------------------
 
@@ -308,10 +306,14 @@ class Trainer:
             DivergenceError: It is not finite.
             GradientError: It does not depend on the parameters.
         """
-        value = self._finite(loss)
-        check_depends(loss)
-        with self._span("backward", self.steps_done + 1, loss=value):
+        check_depends(checked_loss(loss, "loss"))
+        if is_traced(loss):
+            # Where it fails, the step is repeated eagerly, which says all there is to say.
+            require(loss.isfinite().all(), DivergenceError("the loss is not finite"))
             loss.backward()
+        else:
+            with self._span("backward", self.steps_done + 1, loss=self._finite(loss)):
+                loss.backward()
         if not self._gradients_checked:
             check_received_gradients(self.model)
             self._gradients_checked = True
@@ -323,6 +325,16 @@ class Trainer:
                 groups = self.optimizer.param_groups
                 clip_grad_norm_([p for group in groups for p in group["params"]], self.clip_norm)
             self.optimizer.step()
+
+    def _run_step(self, batch: Batch) -> tuple[Any, Any]:
+        """Do a step, natively unless somebody wants to look into it."""
+        inside = ("backward_begin", "backward_end", "update_begin", "update_end")
+        if self._compile and self._step is train_step and not any(map(self.events.of, inside)):
+            return step_result(self._fast_step(batch.inputs, batch.targets))
+        return step_result(self._step(self, batch.inputs, batch.targets))
+
+    def _say_eager(self, reason: str) -> None:
+        self._progress.note(reason)
 
     # --- the loop -----------------------------------------------------------------------------
 
@@ -381,7 +393,7 @@ class Trainer:
                     continue
                 self._batch = batch
                 with self._span("batch", counters.step + 1) as event:
-                    event.output, loss = step_result(self._step(self, batch.inputs, batch.targets))
+                    event.output, loss = self._run_step(batch)
                     event.loss = counters.last_loss = self._finite(loss)
                     counters.step += 1
                     counters.batch += 1
@@ -417,7 +429,9 @@ class Trainer:
                     self._batch = batch
                     with self._span("validation_batch", number) as inner:
                         inner.batch = number
-                        inner.output = call_model(self.model, batch.inputs)
+                        inner.output = evaluation.run_model(
+                            self.model, batch.inputs, compile=self._compile
+                        )
                         measures.update(inner.output, batch)
                     self._interruption.check()
                 if not measures.examples:
