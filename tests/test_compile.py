@@ -168,6 +168,18 @@ def test_argument_changed_in_place_is_changed() -> None:
     assert x.tolist() == [2.0, 2.0, 2.0]
 
 
+def test_tensor_that_is_only_overwritten_is_changed_at_each_call() -> None:
+    total = chainrule.zeros(2)
+
+    @chainrule.compile
+    def f(x: Tensor) -> None:
+        total.copy_(x * 2.0)
+
+    for value in (1.0, 4.0):
+        f(chainrule.full(2, value))
+        assert total.tolist() == [2.0 * value] * 2
+
+
 def test_tensor_kept_outside_is_renewed_at_each_call() -> None:
     kept: dict[str, Tensor] = {}
 

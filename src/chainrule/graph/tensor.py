@@ -197,6 +197,8 @@ class Tensor(Methods):
 
     def _rebind(self, result: Tensor, op: str) -> Self:
         """Make this handle stand for another tensor: what every in-place method does."""
+        if mode.tracer is not None:
+            mode.tracer.lift(self)
         if result.shape != self.shape:
             rule = f"{op}: the result {result.spec} does not fit in place into {self.spec}"
             hint = "use the operation that returns a new tensor: x = x + y for x += y"
