@@ -1,0 +1,234 @@
+"""Panels: the right operand's columns side by side, one row of a panel for each step of depth.
+
+Takes: where a panel's columns lie in memory. Gives: code that copies them.
+The one idea: where depth is the contiguous axis, whole squares are transposed in registers;
+else elements are copied one after the other, which only small operands need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from chainrule.codegen.contraction_form import panel_strides
+from chainrule.codegen.micro_loops import (
+    Cursor,
+    counted,
+    load_vector,
+    plus,
+    shifted,
+    smaller,
+    stepped,
+    store_vector,
+    times,
+)
+from chainrule.codegen.text import Function
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """What a panel is copied from.
+
+    Attributes:
+        kind: LLVM type of an element.
+        lanes: Elements of a vector.
+        columns: How many columns there are.
+        stride: Elements from one column to the next.
+        depth: Extent and stride of each depth axis, in the panel's order.
+    """
+
+    kind: str
+    lanes: int
+    columns: int
+    stride: int
+    depth: tuple[tuple[int, int], ...]
+
+    @property
+    def width(self) -> int:
+        """Elements of a row of the panel: whole vectors."""
+        return -(-self.columns // self.lanes) * self.lanes
+
+
+def write_pack(f: Function, panel: Panel, source: str, target: str) -> None:
+    """Write the copying of one panel.
+
+    Columns beyond those that exist become zero or copies of others: nobody reads the results
+    that come of them.
+
+    Args:
+        f: The function.
+        panel: What is copied.
+        source: Address of the first element of the first column.
+        target: Address of the panel.
+    """
+    _outer(f, panel, panel_strides([e for e, _ in panel.depth], panel.width), source, target)
+
+
+def write_lines(f: Function, panel: Panel, source: str, target: str) -> None:
+    """Write the copying of columns one after the other, each contiguous along depth.
+
+    Args:
+        f: The function.
+        panel: What is copied.
+        source: Address of the first element of the first column.
+        target: Where the columns are to lie.
+    """
+    columns, copies = Cursor(f, source, panel.kind), Cursor(f, target, panel.kind)
+    with counted(f, panel.columns):
+        at, to = columns.get(), copies.get()
+        _line(f, panel, at, to)
+        columns.move(at, panel.stride)
+        copies.move(to, prod(extent for extent, _ in panel.depth))
+
+
+def _line(f: Function, panel: Panel, source: str, target: str, level: int = 0) -> None:
+    """Write the copying of one column from a depth axis inwards."""
+    if level == len(panel.depth):
+        value = f.value(f"load {panel.kind}, ptr {source}")
+        f.effect(f"store {panel.kind} {value}, ptr {target}")
+        return
+    extent, stride = panel.depth[level]
+    sources, targets = Cursor(f, source, panel.kind), Cursor(f, target, panel.kind)
+    with counted(f, extent):
+        at, to = sources.get(), targets.get()
+        _line(f, panel, at, to, level + 1)
+        sources.move(at, stride)
+        targets.move(to, prod(inner for inner, _ in panel.depth[level + 1 :]))
+
+
+def _outer(
+    f: Function, panel: Panel, rows: Sequence[int], source: str, target: str, level: int = 0
+) -> None:
+    extent, stride = panel.depth[level]
+    if level == len(panel.depth) - 1:
+        _inner(f, panel, extent, stride, source, target)
+        return
+    sources, targets = Cursor(f, source, panel.kind), Cursor(f, target, panel.kind)
+    with counted(f, extent):
+        at, to = sources.get(), targets.get()
+        _outer(f, panel, rows, at, to, level + 1)
+        sources.move(at, stride)
+        targets.move(to, rows[level])
+
+
+def _inner(f: Function, panel: Panel, extent: int, stride: int, source: str, target: str) -> None:
+    """Write the copying along the innermost depth axis."""
+    if panel.stride == 1:
+        _copy(f, panel, extent, stride, source, target)
+    elif stride == 1 and extent >= panel.lanes and panel.lanes in (2, 4, 8, 16):
+        _transpose(f, panel, extent, source, target)
+    else:
+        _gather(f, panel, extent, stride, source, target)
+
+
+def _copy(f: Function, panel: Panel, extent: int, stride: int, source: str, target: str) -> None:
+    """Write vectors of neighbouring columns as they are."""
+    sources, targets = Cursor(f, source, panel.kind), Cursor(f, target, panel.kind)
+    with counted(f, extent):
+        at, to = sources.get(), targets.get()
+        for first in range(0, panel.columns, panel.lanes):
+            used = min(panel.lanes, panel.columns - first)
+            place = shifted(f, at, panel.kind, first)
+            vector = load_vector(f, panel.kind, panel.lanes, place, used)
+            place = shifted(f, to, panel.kind, first)
+            store_vector(f, panel.kind, panel.lanes, vector, place, panel.lanes)
+        sources.move(at, stride)
+        targets.move(to, panel.width)
+
+
+def _gather(f: Function, panel: Panel, extent: int, stride: int, source: str, target: str) -> None:
+    """Write elements one by one."""
+    sources, targets = Cursor(f, source, panel.kind), Cursor(f, target, panel.kind)
+    with counted(f, extent):
+        at, to = sources.get(), targets.get()
+        with counted(f, panel.width) as j:
+            column = j if panel.columns == panel.width else smaller(f, j, panel.columns - 1)
+            place = shifted(f, at, panel.kind, times(f, column, panel.stride))
+            element = f.value(f"load {panel.kind}, ptr {place}")
+            place = shifted(f, to, panel.kind, j)
+            f.effect(f"store {panel.kind} {element}, ptr {place}")
+        sources.move(at, stride)
+        targets.move(to, panel.width)
+
+
+def _transpose(f: Function, panel: Panel, extent: int, source: str, target: str) -> None:
+    """Write squares of columns by depth; the last one may overlap the one before.
+
+    Reading starts at the last column that exists where there are fewer than a square has.
+    """
+    lanes = panel.lanes
+    with stepped(f, 0, extent, lanes, sure=True) as wanted:
+        start = smaller(f, wanted, extent - lanes) if extent % lanes else wanted
+        with stepped(f, 0, panel.width, lanes, sure=True) as first:
+            columns = []
+            for i in range(lanes):
+                column = smaller(f, plus(f, first, i), panel.columns - 1)
+                offset = plus(f, times(f, column, panel.stride), start)
+                place = shifted(f, source, panel.kind, offset)
+                columns.append(load_vector(f, panel.kind, lanes, place, lanes))
+            for i, row in enumerate(transposed(f, panel.kind, columns)):
+                line = times(f, plus(f, start, i), panel.width)
+                place = shifted(f, target, panel.kind, plus(f, line, first))
+                store_vector(f, panel.kind, lanes, row, place, lanes)
+
+
+def transposed(f: Function, kind: str, vectors: Sequence[str]) -> list[str]:
+    """Write the transposition of a square of vectors; returns its rows.
+
+    First within groups of 128 bits, as the processor's unpacking instructions do, then of whole
+    groups.
+    """
+    lanes = len(vectors)
+    group = min(4 if kind == "float" else 2, lanes)
+    rows = list(vectors)
+    size = 1
+    while size < group:
+        rows = _unpack(f, kind, rows, size, group)
+        size *= 2
+    if group == 4:  # two rounds of interleaving leave the rows of a group in the order 0 2 1 3
+        rows = [rows[i - i % 4 + (0, 2, 1, 3)[i % 4]] for i in range(lanes)]
+    while size < lanes:
+        rows = _exchange(f, kind, rows, size)
+        size *= 2
+    return rows
+
+
+def _shuffle(f: Function, kind: str, x: str, y: str, picks: Sequence[int]) -> str:
+    vector = f"<{len(picks)} x {kind}>"
+    mask = ", ".join(f"i32 {p}" for p in picks)
+    return f.value(f"shufflevector {vector} {x}, {vector} {y}, <{len(picks)} x i32> <{mask}>")
+
+
+def _unpack(f: Function, kind: str, rows: list[str], size: int, group: int) -> list[str]:
+    """Transpose by interleaving blocks of ``size`` of rows that are ``size`` apart."""
+    lanes = len(rows)
+    new = list(rows)
+    for i in range(lanes):
+        if i & size:
+            continue
+        low: list[int] = []
+        high: list[int] = []
+        for start in range(0, lanes, group):
+            # blocks of `size` lanes, alternately from row i and its partner
+            blocks = [range(start + b, start + b + size) for b in range(0, group, size)]
+            for number, block in enumerate(blocks):
+                own = low if number < len(blocks) // 2 else high
+                own += [*block, *(lane + lanes for lane in block)]
+        new[i] = _shuffle(f, kind, rows[i], rows[i | size], low)
+        new[i | size] = _shuffle(f, kind, rows[i], rows[i | size], high)
+    return new
+
+
+def _exchange(f: Function, kind: str, rows: list[str], size: int) -> list[str]:
+    """Swap blocks of ``size`` lanes between rows that are ``size`` apart."""
+    lanes = len(rows)
+    new = list(rows)
+    for i in range(lanes):
+        if i & size:
+            continue
+        low = [p if not p & size else p - size + lanes for p in range(lanes)]
+        high = [p + size if not p & size else p + lanes for p in range(lanes)]
+        new[i] = _shuffle(f, kind, rows[i], rows[i | size], low)
+        new[i | size] = _shuffle(f, kind, rows[i], rows[i | size], high)
+    return new
