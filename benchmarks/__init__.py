@@ -1,0 +1,1 @@
+"""Benchmarks: whole training steps of several frameworks in one interleaved run."""
