@@ -154,7 +154,7 @@ def read_padded(source: Ref, *indices: Position, fill: float = 0.0) -> Expr:
     return where(Inside(guards), load, const(fill, load.dtype))
 
 
-def broadcast(source: Ref, axes: Sequence[Axis]) -> Load:
+def broadcast(source: Ref, axes: Sequence[Axis | int]) -> Load:
     """Return the element of a tensor that belongs to a position of a shape it broadcasts to."""
     last = axes[len(axes) - len(source.shape) :]
     return read(source, *(0 if s == 1 else a for a, s in zip(last, source.shape, strict=True)))

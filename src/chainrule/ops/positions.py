@@ -136,7 +136,7 @@ def whole(shape: Shape, size: int) -> In:
     return In(shape, low=-size, high=size, kind="int")
 
 
-def position_in(index: Ref, axes: Sequence[Axis], size: int) -> Expr:
+def position_in(index: Ref, axes: Sequence[Axis | int], size: int) -> Expr:
     """Return the position from 0 that an index, broadcast to axes, names along an axis."""
     value = cast(broadcast(index, axes), int64)
     if index.dtype.kind == "uint":

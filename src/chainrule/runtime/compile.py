@@ -70,7 +70,8 @@ class Compiled(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if mode.tracer is not None:
             return self.function(*args, **kwargs)  # inside of another compiled function
-        entry, tensors = self._last, args
+        entry = self._last
+        tensors: Any = args
         if entry is None or kwargs or not _is_like(args, entry) or not _holds(entry):
             key, tensors = _signature(args, kwargs)
             entry = self._find(key)
