@@ -73,7 +73,7 @@ def _looked_up(
 
 def _picked_up(x: Ref, index: Ref, at: Sequence[Axis], axis: int, size: int) -> Expr:
     """Return the element of a tensor into which one element a row was added, without scatter."""
-    row = [*at[:axis], 0, *at[axis + 1 :]]
+    row: list[Axis | int] = [*at[:axis], 0, *at[axis + 1 :]]
     hit = function("equal", Position(index_of(at[axis])), position_in(index, row, size))
     element = read(x, *row)
     return where(hit, element, const(0, element.dtype))
