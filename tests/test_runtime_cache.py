@@ -147,9 +147,11 @@ def test_the_entries_used_longest_ago_are_removed(
 def test_a_limit_of_zero_switches_the_cache_off(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cache.store("old", b"code")
     monkeypatch.setenv("CHAINRULE_CODE_CACHE_MB", "0")
     cache.store("k", b"code")
     assert cache.fetch("k") is None
+    assert cache.fetch("old") is None
 
 
 def test_a_key_depends_on_the_processor_and_the_versions(monkeypatch: pytest.MonkeyPatch) -> None:

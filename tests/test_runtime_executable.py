@@ -214,11 +214,12 @@ def test_memory_that_is_not_there_is_said_before_anything_is_allocated(
         Executable(plan, kernels.code)
     assert isinstance(caught.value, MemoryError)
     assert str(caught.value).splitlines() == [
-        "step: needs 30 GB of memory for intermediate results, 8 GB are available; "
+        "step: needs 30 GB of memory for results, intermediate ones too, 8 GB are available; "
         "nothing was allocated",
         "  big2: 12 GB (3,000,000,000 elements of float32), made by model.conv1, train.py:7",
         "  big1: 8 GB (2,000,000,000 elements of float32), made by model.conv1, train.py:7",
         "  big0: 4 GB (1,000,000,000 elements of float32), made by model.conv1, train.py:7",
+        "  y: 12 bytes (3 elements of float32)",
         "  hint: a smaller batch needs proportionally less; so do fewer or narrower layers",
     ]
 

@@ -17,16 +17,16 @@ from chainrule.compiler.frames import Frames
 from chainrule.compiler.loops import record_cond, record_scan, record_while
 from chainrule.compiler.program import Assertion, Instruction, Program
 from chainrule.core.dtype import Array
-from chainrule.core.errors import ChainruleError, Site, StateError
+from chainrule.core.errors import ChainruleError, ShapeError, Site, StateError
 from chainrule.core.scope import Scope, describe_scope, scopes
-from chainrule.core.shape import Spec
+from chainrule.core.shape import MAX_ELEMENTS, Spec
 from chainrule.core.site import user_site
 from chainrule.graph.evaluate import evaluate
 from chainrule.graph.node import Node, mode
 from chainrule.graph.op import Op
 from chainrule.graph.tensor import Tensor
-from chainrule.graph.tracing import TraceError, Value
 from chainrule.graph.tracing import Step as Round
+from chainrule.graph.tracing import TraceError, Value
 
 # Results that depend on nothing unknown are made once, while tracing, if they are that small.
 SMALL = 64
@@ -127,7 +127,17 @@ class Recorder:
     # --- what the graph calls -------------------------------------------------------------
 
     def apply(self, op: Op, inputs: tuple[Tensor, ...], attrs: dict[str, Any], spec: Spec) -> Any:
-        """Record an op, or compute it if its inputs were made here and are known."""
+        """Record an op, or compute it if its inputs were made here and are known.
+
+        Raises:
+            ShapeError: The result has more elements than can be counted.
+        """
+        if spec.size > MAX_ELEMENTS:
+            raise ShapeError(
+                f"{op.name}: the result {spec} of {', '.join(str(t.spec) for t in inputs)} is "
+                f"absurdly large: {spec.size:.3g} elements",
+                hint="look for a product of sizes where a sum was meant, or a missing reduction",
+            )
         unknown = False
         for tensor in inputs:
             array = tensor._array
@@ -164,9 +174,7 @@ class Recorder:
         self._known.setdefault(id(array), array)
         return array
 
-    def given(
-        self, spec: Spec, source: Callable[[], Any], name: str, key: object = None
-    ) -> Value:
+    def given(self, spec: Spec, source: Callable[[], Any], name: str, key: object = None) -> Value:
         """Add an input whose elements are asked for at each call; one for all with a key."""
         if key is not None and key in self._given:
             return self._given[key]

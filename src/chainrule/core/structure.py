@@ -84,11 +84,12 @@ def arranged(structure: Any, form: Form) -> Any:
     if form.kind == "dict" and isinstance(structure, dict) and set(structure) == set(form.keys):
         pairs = zip(form.keys, form.parts, strict=True)
         return {key: arranged(structure[key], part) for key, part in pairs}
-    if form.kind in ("tuple", "list") and isinstance(structure, tuple | list):
-        if len(structure) == len(form.parts) and not hasattr(structure, "_fields"):
-            pairs = zip(structure, form.parts, strict=True)  # type: ignore[assignment]
-            return type(structure)(arranged(item, part) for item, part in pairs)
-    return structure
+    if form.kind not in ("tuple", "list") or not isinstance(structure, tuple | list):
+        return structure
+    if len(structure) != len(form.parts) or hasattr(structure, "_fields"):
+        return structure
+    items = zip(structure, form.parts, strict=True)
+    return type(structure)(arranged(item, part) for item, part in items)
 
 
 def paths(form: Form, name: str) -> list[str]:

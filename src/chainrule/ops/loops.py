@@ -46,8 +46,8 @@ def scan(
             ys.append(y)
         return carry, chainrule.stack(ys)
 
-    In a compiled function it is one loop of native code, also its derivative: neither the
-    program nor the time to compile it grows with the number of rounds.
+    In a compiled function it is one loop of native code, and its derivative is another one:
+    neither the program nor the time to compile it grows with the number of rounds.
 
     Args:
         f: Takes the carry and a slice of ``xs``; returns the next carry, of the same structure,
@@ -78,9 +78,22 @@ def scan(
         (6, [0, 1, 3])
     """
     carry, carry_form = _tensors(init)
+    carry = [_linked(tensor) for tensor in carry]
     slices, slices_form = _tensors(xs)
     count = _rounds(slices, paths(slices_form, "xs"), length)
     found: list[Form] = []
+    step = _round(f, carry_form, slices_form, found)
+    if mode.tracer is not None:
+        carry, ys = mode.tracer.scan(step, carry, slices, count, reverse=reverse)
+    else:
+        carry, ys = _scan(step, carry, slices, count, reverse=reverse)
+    return unflatten(carry_form, carry), unflatten(found[0], ys)
+
+
+def _round(
+    f: Callable[[Any, Any], Any], carry_form: Form, slices_form: Form, found: list[Form]
+) -> Callable[[Tensors, Tensors], tuple[Tensors, Tensors]]:
+    """Return a round on tensors in a row; the forms of its results go into ``found``."""
 
     def step(carry: Tensors, x: Tensors) -> tuple[Tensors, Tensors]:
         result = f(unflatten(carry_form, carry), unflatten(slices_form, x))
@@ -96,11 +109,7 @@ def scan(
         found.append(form)
         return after, results
 
-    if mode.tracer is not None:
-        carry, ys = mode.tracer.scan(step, carry, slices, count, reverse=reverse)
-    else:
-        carry, ys = _scan(step, carry, slices, count, reverse=reverse)
-    return unflatten(carry_form, carry), unflatten(found[0], ys)
+    return step
 
 
 def _scan(
@@ -212,6 +221,7 @@ def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], init
         243.0
     """
     carry, form = _tensors(init)
+    carry = [_linked(tensor) for tensor in carry]
 
     def holds(carry: Tensors) -> Tensor:
         return _truth("while_loop", condition(unflatten(form, carry)))
@@ -287,6 +297,15 @@ def cond(
 def _tensors(structure: Any) -> tuple[Tensors, Form]:
     leaves, form = flatten(structure)
     return [as_tensor(leaf) for leaf in leaves], form
+
+
+def _linked(tensor: Tensor) -> Tensor:
+    """Return another handle of a tensor, which a function may change in place."""
+    if mode.tracer is not None:
+        mode.tracer.lift(tensor)
+    link = Tensor(tensor._array, tensor.spec)
+    link.node, link.origin, link.site = tensor.node, tensor.origin, tensor.site
+    return link
 
 
 def _same(op: str, what: str, source: str, form: Form, before: Tensors, structure: Any) -> Tensors:

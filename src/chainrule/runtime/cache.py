@@ -78,6 +78,9 @@ def kept(kind: str, text: str, make: Callable[[], bytes]) -> bytes:
 
 
 def _path(key: str) -> Path | None:
+    """Return where an entry is kept; None: nowhere."""
+    if not config.code_cache_bytes():
+        return None
     try:
         return config.cache_dir() / "code" / f"{key}{_SUFFIX}"
     except RuntimeError:  # there is no home folder

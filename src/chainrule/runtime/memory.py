@@ -17,18 +17,19 @@ _NAMED = 5
 
 
 def expect_room(plan: Plan, size: int) -> None:
-    """Check that so many bytes for a plan's temporaries can be had.
+    """Check that so many bytes for a plan's temporaries can be had, and its outputs besides.
 
     Raises:
         OutOfMemoryError: They cannot.
     """
     available = available_memory()
+    size += sum(map(_bytes, plan.outputs))
     if available is None or size <= available:
         return
     origins = dict(_made_by(plan.steps))
-    largest = sorted(plan.temporaries, key=_bytes, reverse=True)[:_NAMED]
+    largest = sorted((*plan.temporaries, *plan.outputs), key=_bytes, reverse=True)[:_NAMED]
     raise OutOfMemoryError(
-        f"{plan.name}: needs {human(size)} of memory for intermediate results, "
+        f"{plan.name}: needs {human(size)} of memory for results, intermediate ones too, "
         f"{human(available)} are available; nothing was allocated",
         context=[_describe(buffer, origins.get(buffer, ())) for buffer in largest],
         hint="a smaller batch needs proportionally less; so do fewer or narrower layers",

@@ -170,18 +170,17 @@ class Step:
     def _run(self, tensors: Sequence[Tensor]) -> Any:
         arrays = self._arrays
         for place, position in self._arguments:
-            array = tensors[position]._array
-            arrays[place] = array if array.flags.c_contiguous else np.ascontiguousarray(array)
+            arrays[place] = _contiguous(tensors[position]._array)
         for cell, number in self._cells:
             cell.value = number()
         for place, spec, make in self._given:
             arrays[place] = _elements(make(), spec)
         for place, leaf in self._added:
             assert leaf.grad is not None  # the trace's guards have looked
-            arrays[place] = np.ascontiguousarray(leaf.grad._array)
+            arrays[place] = _contiguous(leaf.grad._array)
         for place, tensor in self._reads:
             if tensor._array is not arrays[place]:
-                arrays[place] = tensor._array = np.ascontiguousarray(tensor._array)
+                arrays[place] = tensor._array = _contiguous(tensor._array)
         for slot in self._writes:
             array = slot.tensor._array
             # What stands there is ours, from the last call; does nobody else see it?
@@ -213,7 +212,7 @@ class Step:
         """Let new elements of a tensor outside go into new memory."""
         array = slot.tensor._array
         if slot.read >= 0 and array is not arrays[slot.read]:
-            arrays[slot.read] = slot.tensor._array = np.ascontiguousarray(array)
+            arrays[slot.read] = slot.tensor._array = _contiguous(array)
         slot.fresh = True
         arrays[slot.write] = aligned_empty(slot.spec)
 
@@ -250,6 +249,11 @@ def _maker(spec: Spec) -> Callable[[], Array]:
     if spec.nbytes < ALIGNMENT:
         return partial(np.empty, spec.shape, spec.dtype.storage)
     return partial(aligned_empty, spec)
+
+
+def _contiguous(array: Array) -> Array:
+    """Return elements in order, not copied where they are; NumPy's own gives () the shape (1,)."""
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
 def _elements(given: Any, spec: Spec) -> Array:

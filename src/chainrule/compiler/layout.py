@@ -1,0 +1,157 @@
+"""Layout: in which order the axes of each tensor lie in memory.
+
+Takes: groups in order. Gives: a place in memory for each tensor that is stored.
+The one idea: positions are kept for each dimension, so a layout is only a choice of strides, and
+transposes disappear by themselves.
+
+What the caller or host code sees is row-major. Results of contractions have their columns last,
+images that a convolution slides over have their channels last, and everything else follows the
+largest tensor that it is computed from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from chainrule.compiler.assemble import Place
+from chainrule.compiler.fuse import Fusion
+from chainrule.compiler.nodes import Access, Group, Root, size_of
+from chainrule.ir.expr import Axis, Buffer, Index, Ref
+
+Order = tuple[int, ...]
+
+
+def places(fusion: Fusion, groups: Iterable[Group]) -> dict[Ref, Place]:
+    """Return where tensors lie: a buffer and its strides for each one that is in memory."""
+    graph = fusion.graph
+    groups = list(groups)
+    fixed = {*graph.inputs, *graph.constants, *graph.outputs, *fusion.row_major}
+    orders: dict[Ref, Order] = {}
+    for group in groups:
+        for ref in (*group.reads, *(root.node.target for root in group.stored)):
+            if ref in fixed or group.kind in ("host", "scatter", "prefix"):
+                orders.setdefault(ref, tuple(range(len(ref.shape))))
+    for group in groups:
+        if group.core is not None:
+            _image(group, group.core, orders)
+    for copy, (inside, _) in fusion.margins.items():
+        if copy in orders:
+            orders[inside] = orders[copy]
+    # What lies inside of a copy has its order, so that the copy's dimensions may be bound too.
+    outer = {inside: copy for copy, (inside, _) in fusion.margins.items()}
+    for group in groups:
+        if group.kind in ("loops", "contraction"):
+            _follow(group, orders, fusion.glued, outer)
+    for copy, (inside, _) in reversed(fusion.margins.items()):
+        orders[copy] = orders[inside]
+    found: dict[Ref, Place] = {}
+    for number, ref in enumerate((*graph.inputs, *graph.constants)):
+        found[ref] = _place(ref, f"in{number}", tuple(range(len(ref.shape))))
+    for number, group in enumerate(groups):
+        for root in group.stored:
+            ref = root.node.target
+            found[ref] = _place(ref, f"{root.node.name}{number}", orders[ref])
+    for copy, (inside, starts) in fusion.margins.items():
+        place = found[copy]
+        offset = -sum(start * step for start, step in zip(starts, place.strides, strict=True))
+        found[inside] = Place(place.buffer, place.strides, place.offset + offset)
+    return found
+
+
+def _place(ref: Ref, name: str, order: Order) -> Place:
+    strides = [0] * len(ref.shape)
+    step = 1
+    for n in reversed(order):
+        strides[n] = step
+        step *= ref.shape[n]
+    return Place(Buffer(name, ref.dtype, size_of(ref)), tuple(strides))
+
+
+def _image(group: Group, core: Root, orders: dict[Ref, Order]) -> None:
+    """Put the channels of what a convolution slides over last."""
+    roles = core.node.contracted
+    assert roles is not None
+    depth = set(group.inner)
+    for ref, accesses in group.reads.items():
+        for access in accesses:
+            if ref in orders or not access.plain:
+                continue
+            sliding = [n for n, i in enumerate(access.indices) if _slides(i, depth, core)]
+            if sliding and len(sliding) < len(ref.shape) and 0 not in sliding:
+                rest = [n for n in range(1, len(ref.shape)) if n not in sliding]
+                orders[ref] = (0, *sliding, *rest)
+
+
+def _slides(index: Index, depth: set[Axis], core: Root) -> bool:
+    """Return whether a position is a sum of one of the result's and one of the depth."""
+    roles = core.node.contracted
+    assert roles is not None
+    batch = {axis for a in roles.batch for axis, _ in core.axes[a].terms}
+    inside = [axis in depth for axis, _ in index.terms if axis not in batch]
+    return any(inside) and not all(inside)
+
+
+def _follow(
+    group: Group, orders: dict[Ref, Order], glued: dict[Ref, set[int]], outer: dict[Ref, Ref]
+) -> None:
+    """Choose the order of what a group stores."""
+    axes = _axes_in_order(group, orders)
+    at = {axis: n for n, axis in enumerate(axes)}
+    for root in group.stored:
+        ref = root.node.target
+        if ref in orders:
+            continue
+        formula = root.node.formula
+        where = [root.axes[axis] for axis in formula.axes]  # type: ignore[union-attr]
+        keys = [min((at[a] for a, _ in index.terms), default=-1) for index in where]
+        order = sorted(range(len(keys)), key=lambda n: keys[n])
+        whole = ref
+        while whole in outer:
+            whole = outer[whole]
+        orders[ref] = _glue(whole, order, glued.get(whole, set()))
+
+
+def _glue(ref: Ref, order: list[int], glued: set[int]) -> Order:
+    """Move dimensions that must follow the one before them behind it."""
+    wide = [n for n, size in enumerate(ref.shape) if size != 1]
+    for n in sorted(glued):
+        if n in wide and wide.index(n):
+            before = wide[wide.index(n) - 1]
+            order.remove(n)
+            order.insert(order.index(before) + 1, n)
+    return tuple(order)
+
+
+def _axes_in_order(group: Group, orders: dict[Ref, Order]) -> list[Axis]:
+    """Return the axes of a group from the slowest in memory to the fastest."""
+    if group.core is not None:
+        roles = group.core.node.contracted
+        assert roles is not None
+        kept = (*roles.batch, *roles.rows, *roles.columns)
+        return [axis for a in kept for axis in _by_stride(group.core.axes[a])]
+    every = [*group.rows, *group.inner]
+    votes: dict[tuple[Axis, ...], int] = {}
+    for ref, access in _known(group, orders):
+        found = tuple(a for n in orders[ref] for a in _by_stride(access.indices[n]))
+        if len(found) == len(every) and len(set(found)) == len(every):
+            votes[found] = votes.get(found, 0) + size_of(ref)
+    if votes:
+        most = max(votes.values())
+        return list(next(order for order, count in votes.items() if count == most))
+    return every
+
+
+def _by_stride(index: Index) -> list[Axis]:
+    return [axis for axis, _ in sorted(index.terms, key=lambda term: -abs(term[1]))]
+
+
+def _known(group: Group, orders: dict[Ref, Order]) -> Iterable[tuple[Ref, Access]]:
+    for ref, accesses in group.reads.items():
+        if ref in orders:
+            for access in accesses:
+                if len(access.indices) == len(ref.shape):
+                    yield ref, access
+    for root in group.stored:
+        ref, formula = root.node.target, root.node.formula
+        if ref in orders:
+            yield ref, Access(tuple(root.axes[axis] for axis in formula.axes))  # type: ignore[union-attr]
