@@ -157,6 +157,50 @@ def test_what_others_hold_never_changes() -> None:
     assert [float(v[0]) for v in views] == [2.0, 4.0, 8.0]
 
 
+def test_argument_that_is_returned_is_that_of_this_call() -> None:
+    f = chainrule.compile(lambda x: (x, x * 2.0))
+    f(chainrule.ones(2))
+    x = chainrule.full(2, 3.0)
+    same, double = f(x)
+    assert same is x
+    assert double.tolist() == [6.0, 6.0]
+
+
+def test_gradient_of_an_argument_is_left_and_can_be_returned() -> None:
+    @chainrule.compile
+    def f(x: Tensor) -> Tensor | None:
+        x.grad = None
+        (x * x).sum().backward()
+        return x.grad
+
+    for value in (1.0, 4.0):
+        x = chainrule.full(2, value)
+        x.requires_grad = True
+        found = f(x)
+        assert found is not None
+        assert x.grad is not None
+        assert found.tolist() == x.grad.tolist() == [2.0 * value] * 2
+    assert len(f.causes) == 1
+    f(x)
+    f(x)
+    assert f.causes[1:] == ["argument 0 is f32[2] with a gradient, was f32[2] that requires one"]
+
+
+def test_gradient_of_a_parameter_removed_by_hand_is_not_added_to() -> None:
+    weight = nn.Parameter(chainrule.ones(2))
+
+    @chainrule.compile
+    def f(x: Tensor) -> None:
+        weight.grad = None
+        (weight * x).sum().backward()
+
+    for value in (1.0, 2.0, 3.0, 4.0):
+        f(chainrule.full(2, value))
+        assert weight.grad is not None
+        assert weight.grad.tolist() == [value, value]
+    assert len(f.causes) == 2
+
+
 def test_argument_changed_in_place_is_changed() -> None:
     @chainrule.compile
     def f(x: Tensor) -> None:

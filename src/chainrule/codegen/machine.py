@@ -15,9 +15,9 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
-# In order. Vectors are explicit, so what is left is to fold addresses; LLVM's loop passes would take
-# longer than all of these together. Not "new_gvn": it breaks right code (and aborts where LLVM was
-# built with assertions), and repeated values are found by code generation just as well.
+# In order. Vectors are explicit, so what is left is to fold addresses; LLVM's loop passes would
+# take longer than all of these together. Not "new_gvn": it breaks right code (and aborts where LLVM
+# was built with assertions), and code generation finds repeated values just as well.
 PASSES = ("sroa", "instruction_combine", "simplify_cfg")
 # Of code generation: 1 to 3.
 OPTIMISATION = 2

@@ -8,7 +8,7 @@ stands for something else at the end is an output; nothing about modules or opti
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from weakref import WeakKeyDictionary, ref
@@ -80,9 +80,11 @@ class Trace:
         result: What the function returned, with a `Tensor` wherever there was one; those that
             are results stand in ``returned``.
         returned: The returned tensors that the program computes, in order.
+        arguments: Identities of the argument tensors, which may be returned, with their numbers.
         effects: What else happens at each call, after it has succeeded.
         guards: Names and conditions; where one's value has changed, the trace is not valid.
         modules: The modules that ran; not kept alive by the trace.
+        leaves: Tensors outside whose having a gradient is guarded.
     """
 
     program: Program
@@ -90,9 +92,11 @@ class Trace:
     targets: list[Target] = field(default_factory=list)
     result: Any = None
     returned: list[Tensor] = field(default_factory=list)
+    arguments: dict[int, int] = field(default_factory=dict)
     effects: list[Callable[[], None]] = field(default_factory=list)
     guards: list[tuple[str, Callable[[], Any], Any]] = field(default_factory=list)
     modules: list[ref[Scope]] = field(default_factory=list)
+    leaves: list[Tensor] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -119,6 +123,7 @@ class Recorder:
         self._given: dict[object, Value] = {}
         self.undone: dict[int, Callable[[], None]] = {}
         self._cleared: set[int] = set()
+        self.had_gradient: set[int] = set()
         self._places: WeakKeyDictionary[Node, tuple[Site | None, str]] = WeakKeyDictionary()
         self._layers: dict[tuple[int, ...], str] = {}
         self._modules: dict[int, Scope] = {}
@@ -226,9 +231,21 @@ class Recorder:
         if id(tensor) in self._cleared:
             return
         self._cleared.add(id(tensor))
+        before = next((x for x in self.lifted if x.tensor() is tensor), None)
+        if grad is None and id(tensor) in self.had_gradient:
+            return  # removed by hand: what was there at the beginning is not looked at
+        if before is not None and before.source.kind == "argument":
+            if grad is not None:
+                raise TraceError(
+                    f"compile: a gradient is added to the one that argument "
+                    f"{before.source.position} {tensor.spec} has already",
+                    hint="remove it in the compiled function: x.grad = None",
+                )
+            return
         if grad is not None and type(grad._array) is not Value:
             self.enter(grad, Source("gradient", tensor=tensor))
         present = grad is not None
+        self.trace.leaves.append(tensor)
         self.trace.guards.append(
             ("whether a gradient is there to add to", lambda: tensor.grad is not None, present)
         )
@@ -295,6 +312,7 @@ def trace(
     arguments: tuple[Any, ...],
     tensors: list[Tensor],
     name: str = "",
+    leaves: Iterable[Tensor] = (),
 ) -> Trace:
     """Run a function once with unknown elements and return what it does.
 
@@ -305,11 +323,14 @@ def trace(
         arguments: Its positional arguments.
         tensors: The tensors in them (at any depth), which become the first inputs.
         name: Its name.
+        leaves: Leaves outside that an earlier trace found; whether they have a gradient before
+            the call tells removing one in the function from there being none.
 
     Raises:
         TraceError: It reads elements, or mixes graphs recorded outside with its own.
     """
     recorder = Recorder(name or getattr(function, "__name__", "function"))
+    recorder.had_gradient = {id(leaf) for leaf in leaves if leaf.grad is not None}
     before = mode.tracer
     mode.tracer = recorder
     try:
@@ -337,6 +358,7 @@ def _finish(recorder: Recorder, result: Any, arguments: dict[int, int]) -> Trace
     """Find what the function has changed and returned."""
     done, program = recorder.trace, recorder.trace.program
     done.result = result
+    done.arguments = arguments
     changed: set[int] = set()
     for lifted in recorder.lifted:
         tensor = lifted.tensor()
@@ -377,7 +399,12 @@ def _gradient(
     grad = tensor.grad
     if grad is None or grad is lifted.grad:
         return
-    changed.add(id(grad))
+    if position < 0:
+        changed.add(id(grad))  # where it is returned too, it is that very tensor
+    else:
+        # The argument of another call has another gradient.
+        _output(recorder, Target("gradient", position), grad, None)
+        return
     old = next((x.value for x in recorder.lifted if x.tensor() is lifted.grad), None)
     _output(recorder, Target("gradient", position, tensor, grad), grad, old)
 

@@ -97,7 +97,9 @@ class Compiled(Generic[P, R]):
         def call(*_: Any) -> Any:
             return self.function(*args, **kwargs)
 
-        return Traced(trace(call, (), tensors_in((args, kwargs)), self.name))
+        known = (entry for entries in self._entries.values() for entry in entries)
+        leaves = [leaf for entry in known for leaf in entry.step.trace.leaves]
+        return Traced(trace(call, (), tensors_in((args, kwargs)), self.name, leaves))
 
     # --- inside -----------------------------------------------------------------------------
 
@@ -169,7 +171,7 @@ def _signature(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list
     for argument in (*args, *kwargs.values()):
         if isinstance(argument, Tensor):
             tensors.append(argument)
-            key.append((argument.spec, argument.node is not None))
+            key.append((argument.spec, _gradient_of(argument)))
         else:
             key.append(_leaf(argument, tensors))
     if len(tensors) > 1 and len({id(t) for t in tensors}) < len(tensors):
@@ -178,15 +180,22 @@ def _signature(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list
     return tuple(key), tensors
 
 
+def _gradient_of(argument: Tensor) -> str:
+    """Return whether an argument takes part in differentiation, and has a gradient."""
+    if argument.node is None:
+        return ""
+    return " with a gradient" if argument.grad is not None else " that requires one"
+
+
 def _leaf(argument: Any, tensors: list[Tensor]) -> Any:
     """Return the part of the signature that an argument is; append the tensors in it."""
     if isinstance(argument, Tensor):
         tensors.append(argument)
-        return argument.spec, argument.node is not None
+        return argument.spec, _gradient_of(argument)
     if isinstance(argument, np.ndarray):
         made = from_numpy(argument)
         tensors.append(made)
-        return made.spec, False
+        return made.spec, ""
     if isinstance(argument, tuple | list):
         return type(argument).__name__, *(_leaf(item, tensors) for item in argument)
     if isinstance(argument, dict):
@@ -245,7 +254,7 @@ def _difference(entry: _Entry) -> str:
 
 def _shown(part: Any) -> str:
     if isinstance(part, tuple) and len(part) == 2 and hasattr(part[0], "shape"):
-        return f"{part[0]}{' with gradient' if part[1] else ''}"
+        return f"{part[0]}{part[1]}"
     return repr(part[1]) if isinstance(part, tuple) and len(part) == 2 else "another structure"
 
 

@@ -199,7 +199,7 @@ class Step:
         if failed:
             raise CheckError(failed)
         self._commit(tensors, arrays)
-        return self._build(made)
+        return self._build(made, tensors)
 
     def _recorded(self, arrays: list[Any], to: Recording) -> int:
         start = time.perf_counter()
@@ -268,8 +268,8 @@ class CheckError(Exception):
     """A condition on the elements of a compiled function's tensors does not hold."""
 
 
-def _builder(trace: Trace) -> Callable[[list[Array]], Any]:
-    """Return what makes the function's result of the arrays computed."""
+def _builder(trace: Trace) -> Callable[[list[Array], Sequence[Tensor]], Any]:
+    """Return what makes the function's result of the arrays computed and the arguments."""
     places = {id(tensor): n for n, tensor in enumerate(trace.returned)}
     kinds = [(tensor.spec, tensor.origin, tensor.site) for tensor in trace.returned]
 
@@ -280,16 +280,19 @@ def _builder(trace: Trace) -> Callable[[list[Array]], Any]:
         return tensor
 
     if trace.result is None:
-        return lambda arrays: None
+        return lambda arrays, arguments: None
     if len(kinds) == 1 and trace.result is trace.returned[0]:
-        return lambda arrays: made(arrays, 0)
+        return lambda arrays, arguments: made(arrays, 0)
 
-    def build(arrays: list[Array]) -> Any:
+    def build(arrays: list[Array], arguments: Sequence[Tensor]) -> Any:
         tensors = [made(arrays, place) for place in range(len(kinds))]
 
         def put(item: Any) -> Any:
             if isinstance(item, Tensor):
-                return tensors[places[id(item)]] if id(item) in places else item
+                if id(item) in places:
+                    return tensors[places[id(item)]]
+                position = trace.arguments.get(id(item))
+                return item if position is None else arguments[position]
             if isinstance(item, tuple):
                 parts = [put(part) for part in item]
                 return type(item)(*parts) if hasattr(item, "_fields") else tuple(parts)
