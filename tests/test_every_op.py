@@ -2,7 +2,9 @@
 
 The checks are generated from the registry, so a new op cannot forget them. Oracles: the op's own
 shape rule, differences of its values (first and second order), and PyTorch for values and
-gradients. How many checks were generated is recorded in every_op_count.txt and may not fall.
+gradients. What is traced, scheduled into kernels and run by their interpreter is compared with the
+op itself, and so is their machine code (all samples of an op in one program, for speed). How many
+checks were generated is recorded in every_op_count.txt and may not fall.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from compiled import Together, differentiate
+from interpreted import interpreted, interpreted_gradients
 from references import REFERENCES
 
 import chainrule
@@ -98,7 +102,21 @@ CHECKS = {
     "torch gradients": DIFFERENTIABLE,
     "special values": WITH_FLOATS,
     "inputs unchanged": SUBJECTS,
+    "interpreted values": SUBJECTS,
+    "interpreted gradient": DIFFERENTIABLE,
+    "interpreted dtype": DTYPE_CASES,
+    "interpreted special values": WITH_FLOATS,
+    "compiled values": SUBJECTS,
+    "compiled gradient": DIFFERENTIABLE,
+    "compiled dtype": DTYPE_CASES,
+    "compiled special values": WITH_FLOATS,
 }
+NAMES = sorted({*OPS, *COMPOSITES})
+# Their kernels multiply by zeros that stand for padding, where the op itself leaves them out: next
+# to NaN and infinity more elements become NaN.
+PADS_WITH_ZEROS = (
+    *("conv_input_grad", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+)
 
 
 def by_id(case: Any) -> str:
@@ -143,14 +161,7 @@ def test_dtype_is_kept_and_value_close_to_float64(case: tuple[Subject, DType]) -
         assert result.dtype is exact.dtype
         return
     assert result.dtype in (dtype, exact.dtype)
-    digits = {float32: 24, float16: 11, bfloat16: 8}[dtype]
-    expected = np.asarray(exact)
-    # A sample has at most some sixty elements, so rounding grows by that factor at most.
-    tolerance = 64 * 2.0**-digits
-    scale = max(1.0, float(np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected))))
-    np.testing.assert_allclose(
-        np.asarray(result, dtype=np.float64), expected, rtol=tolerance, atol=tolerance * scale
-    )
+    assert_close_to_float64(result, exact, dtype)
 
 
 @pytest.mark.parametrize("subject", SUBJECTS, ids=by_id)
@@ -218,7 +229,115 @@ def test_inputs_are_not_changed_and_result_is_repeatable(subject: Subject) -> No
         np.testing.assert_array_equal(np.asarray(x), array)
 
 
-@pytest.mark.parametrize("name", sorted({*OPS, *COMPOSITES}))
+@pytest.mark.parametrize("subject", SUBJECTS, ids=by_id)
+def test_interpreted_values_agree(subject: Subject) -> None:
+    inputs = subject.tensors()
+    expected = subject.run(*inputs)
+    result = interpreted(subject.run, inputs)
+    assert result.spec == expected.spec
+    np.testing.assert_allclose(np.asarray(result), np.asarray(expected), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("subject", DIFFERENTIABLE, ids=by_id)
+def test_interpreted_gradients_agree(subject: Subject) -> None:
+    inputs = subject.tensors()
+    for x in inputs:
+        if x.dtype.is_floating:
+            x.requires_grad_()
+    result = subject.run(*inputs)
+    if result.node is None:
+        return
+    weight = tensor(np.random.default_rng(2).uniform(0.5, 1.5, result.shape))
+
+    def backward(*given: Tensor) -> None:
+        (subject.run(*given) * weight).sum().backward()
+
+    found = interpreted_gradients(backward, inputs)
+    backward(*inputs)
+    for x, got in zip(inputs, found, strict=True):
+        assert (got is None) == (x.grad is None)
+        if x.grad is not None:
+            np.testing.assert_allclose(got, np.asarray(x.grad), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("case", DTYPE_CASES, ids=dtype_id)
+def test_interpreted_value_is_close_to_float64(case: tuple[Subject, DType]) -> None:
+    subject, dtype = case
+    inputs = subject.tensors(dtype)
+    result = interpreted(subject.run, inputs)
+    assert result.spec == subject.run(*inputs).spec
+    exact = subject.run(*(x.double() if x.dtype is dtype else x for x in inputs))
+    if exact.dtype.is_floating:
+        assert_close_to_float64(result, exact, dtype)
+    else:
+        np.testing.assert_array_equal(np.asarray(result), np.asarray(subject.run(*inputs)))
+
+
+@pytest.mark.parametrize("subject", WITH_FLOATS, ids=by_id)
+def test_interpreted_special_values_agree(subject: Subject) -> None:
+    inputs = subject.tensors()
+    zeros = subject.name in PADS_WITH_ZEROS
+    for special in (-0.0,) if zeros else (np.nan, np.inf, -np.inf, -0.0):
+        changed = [poisoned(x, special) for x in inputs]
+        try:
+            expected = np.asarray(subject.run(*changed))
+        except ChainruleError:
+            continue
+        got = np.asarray(interpreted(subject.run, changed))
+        np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12, err_msg=f"with {special}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_compiled_values_agree(name: str) -> None:
+    """Also with NaN, inf and -0.0 in the same program."""
+    chosen = [s for s in SUBJECTS if s.name == name]
+    together = Together([s.run for s in chosen], [len(s.sample.inputs) for s in chosen])
+    given = [s.tensors() for s in chosen]
+    zeros = name in PADS_WITH_ZEROS
+    for special in (None, -0.0) if zeros else (None, np.nan, np.inf, -np.inf, -0.0):
+        inputs = [
+            x if special is None else poisoned_if_allowed(s, x, special)
+            for s, x in zip(chosen, given, strict=True)
+        ]
+        for subject, x, result in zip(chosen, inputs, together(inputs), strict=True):
+            expected = subject.run(*x)
+            assert result.spec == expected.spec, subject.id
+            assert_close(result, expected, 1e-10, 1e-12, f"{subject.id} with {special}")
+
+
+@pytest.mark.parametrize("name", sorted({s.name for s in DIFFERENTIABLE}))
+def test_compiled_gradients_agree(name: str) -> None:
+    chosen = [s for s in DIFFERENTIABLE if s.name == name]
+    counts = [len(s.sample.inputs) for s in chosen]
+    together = Together([s.run for s in chosen], counts, backward=True)
+    inputs, copies = ([leaves(s.tensors()) for s in chosen] for _ in range(2))
+    results = together(inputs)
+    for subject, x, copy, result in zip(chosen, inputs, copies, results, strict=True):
+        expected = subject.run(*copy)
+        differentiate(expected)
+        assert_close(result, expected, 1e-10, 1e-12, subject.id)
+        for got, wanted in zip(x, copy, strict=True):
+            assert (got.grad is None) == (wanted.grad is None), subject.id
+            if got.grad is not None and wanted.grad is not None:
+                assert_close(got.grad, wanted.grad, 1e-8, 1e-10, subject.id)
+
+
+@pytest.mark.parametrize("name", sorted({s.name for s in WITH_FLOATS}))
+def test_compiled_values_are_close_to_float64(name: str) -> None:
+    cases = [case for case in DTYPE_CASES if case[0].name == name]
+    together = Together([s.run for s, _ in cases], [len(s.sample.inputs) for s, _ in cases])
+    inputs = [subject.tensors(dtype) for subject, dtype in cases]
+    for (subject, dtype), x, result in zip(cases, inputs, together(inputs), strict=True):
+        expected = subject.run(*x)
+        assert result.spec == expected.spec, subject.id
+        exact = subject.run(*(i.double() if i.dtype is dtype else i for i in x))
+        if exact.dtype.is_floating:
+            assert_close_to_float64(result, exact, dtype, dtype_id((subject, dtype)))
+        else:
+            assert_close(result, expected, 0.0, 0.0, dtype_id((subject, dtype)))
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_subject_has_samples_and_a_reference(name: str) -> None:
     assert name in REFERENCES
     assert any(subject.name == name for subject in SUBJECTS)
@@ -260,6 +379,32 @@ def test_count_of_checks_does_not_fall(record_property: Any) -> None:
     print(f"\n{len(OPS)} ops, {len(COMPOSITES)} composites, {count} generated checks")
     record_property("generated_checks", count)
     assert count >= int(COUNT_FILE.read_text())
+
+
+def assert_close(result: Tensor, expected: Tensor, rtol: float, atol: float, text: str) -> None:
+    got, wanted = np.asarray(result), np.asarray(expected)
+    np.testing.assert_allclose(got, wanted, rtol=rtol, atol=atol, err_msg=text)
+
+
+def assert_close_to_float64(result: Tensor, exact: Tensor, dtype: DType, text: str = "") -> None:
+    """Fail unless a result in a short dtype is as close as roundings of its size allow."""
+    digits = {float32: 24, float16: 11, bfloat16: 8}[dtype]
+    expected = np.asarray(exact)
+    # A sample has at most some sixty elements, so rounding grows by that factor at most.
+    tolerance = 64 * 2.0**-digits
+    scale = max(1.0, float(np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected))))
+    got = np.asarray(result, dtype=np.float64)
+    np.testing.assert_allclose(got, expected, tolerance, tolerance * scale, err_msg=text)
+
+
+def leaves(inputs: list[Tensor]) -> list[Tensor]:
+    return [x.requires_grad_() if x.dtype.is_floating else x for x in inputs]
+
+
+def poisoned_if_allowed(subject: Subject, inputs: list[Tensor], value: float) -> list[Tensor]:
+    """Return inputs with a special value, or as they are where the op refuses it."""
+    changed = [poisoned(x, value) for x in inputs]
+    return inputs if refusal_of(lambda: subject.run(*changed)) else changed
 
 
 def refusal_of(call: Callable[[], object]) -> str | None:

@@ -18,7 +18,7 @@ from chainrule.codegen.target import Target
 PER_LANE = 2500
 # Microseconds: below SMALL a contraction is one chunk, else chunks take CHUNK or more.
 SMALL = 20
-CHUNK = 50
+CHUNK = 10
 MOST_CHUNKS = 64
 # Bytes of a panel in one block of a long depth: a quarter of a second-level cache.
 BLOCK_BYTES = 256 * 1024

@@ -104,6 +104,10 @@ def _to_half(function: Function, target: Target, text: str, lanes: int) -> str:
     short, bits = types.many("i16", lanes), _Bits(function, lanes)
     if target.half:
         half = types.many("half", lanes)
+        if lanes == 1:
+            # LLVM would join scalar conversions on both sides of a copysign to one from double to
+            # half, for which it calls a function that is nowhere.
+            text = types.intrinsic(function, "arithmetic.fence", "float", 1, (text,))
         rounded = function.value(f"fptrunc {bits.real} {text} to {half}")
         return function.value(f"bitcast {half} {rounded} to {short}")
     pattern = bits.of(text)

@@ -58,6 +58,11 @@ def carried(step: Step) -> tuple[tuple[Buffer, Buffer], ...]:
     return step.carried if isinstance(step, Repeat | While) else ()
 
 
+def viewed(step: Step) -> set[Buffer]:
+    """Return the buffers of which a loop sees another part in each round."""
+    return {outer for _, outer, _, _ in step.views} if isinstance(step, Repeat) else set()
+
+
 def laid_out(
     steps: Sequence[Step], outside: Iterable[Buffer], kept: Iterable[Buffer] = ()
 ) -> tuple[dict[Buffer, int], int]:
@@ -83,6 +88,7 @@ def laid_out(
         inside = steps_inside(step)
         if inside:
             own = {b for b in (*reads, *writes) if last.get(b) == number and b not in offsets}
+            own -= viewed(step)  # they are larger than what a round sees of them
             writes = tuple(b for b in writes if b not in own)
         # What has no elements has a place, but no memory: nothing is taken or given back.
         offsets.update((b, 0) for b in (*reads, *writes) if not b.size and b not in given)
