@@ -328,6 +328,6 @@ def test_ctrl_c_stops_a_long_program_that_has_written_nothing() -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of another kind")
 def test_ctrl_c_after_the_first_written_output_waits_for_the_last() -> None:
-    written, seconds = interrupt(early=True, rounds=4000)
+    written, seconds = interrupt(early=True, rounds=12_000)
     assert written
     assert seconds > 0.5

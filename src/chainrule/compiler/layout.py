@@ -33,7 +33,7 @@ def places(fusion: Fusion, groups: Iterable[Group]) -> dict[Ref, Place]:
                 orders.setdefault(ref, tuple(range(len(ref.shape))))
     for group in groups:
         if group.core is not None:
-            _image(group, group.core, orders)
+            _image(group, group.core, orders, fusion.glued)
     for copy, (inside, _) in fusion.margins.items():
         if copy in orders:
             orders[inside] = orders[copy]
@@ -67,7 +67,7 @@ def _place(ref: Ref, name: str, order: Order) -> Place:
     return Place(Buffer(name, ref.dtype, size_of(ref)), tuple(strides))
 
 
-def _image(group: Group, core: Root, orders: dict[Ref, Order]) -> None:
+def _image(group: Group, core: Root, orders: dict[Ref, Order], glued: dict[Ref, set[int]]) -> None:
     """Put the channels of what a convolution slides over last."""
     roles = core.node.contracted
     assert roles is not None
@@ -79,7 +79,7 @@ def _image(group: Group, core: Root, orders: dict[Ref, Order]) -> None:
             sliding = [n for n, i in enumerate(access.indices) if _slides(i, depth, core)]
             if sliding and len(sliding) < len(ref.shape) and 0 not in sliding:
                 rest = [n for n in range(1, len(ref.shape)) if n not in sliding]
-                orders[ref] = (0, *sliding, *rest)
+                orders[ref] = _glue(ref, [0, *sliding, *rest], glued.get(ref, set()))
 
 
 def _slides(index: Index, depth: set[Axis], core: Root) -> bool:
