@@ -100,6 +100,14 @@ def test_random_numbers_are_those_of_eager_mode() -> None:
     assert (wanted[0] != wanted[1]).any()
 
 
+def test_drawing_nothing_leaves_the_next_draw_new_at_each_call() -> None:
+    f = chainrule.compile(lambda: (chainrule.rand(0), chainrule.rand(3)))
+    chainrule.manual_seed(7)
+    wanted = [(chainrule.rand(0), chainrule.rand(3))[1].numpy() for _ in range(2)]
+    chainrule.manual_seed(7)
+    np.testing.assert_array_equal([f()[1].numpy(), f()[1].numpy()], wanted)
+
+
 def test_recomputation_draws_the_same_random_numbers() -> None:
     weight = nn.Parameter(chainrule.randn(4, 4, generator=chainrule.Generator(0)))
 

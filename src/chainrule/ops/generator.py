@@ -102,7 +102,8 @@ class Generator:
         key, counter = self._key, self._counter
         mode.tracer.undo(self, lambda: setattr(self, "_counter", counter))
         self._counter = (counter + blocks) % 2**128
-        return given(words, Spec((3,), uint64), "random state", (id(self), key, counter))
+        # Nothing drawn leaves the counter where it is, so the number drawn tells such draws apart.
+        return given(words, Spec((3,), uint64), "random state", (id(self), key, counter, blocks))
 
     def __repr__(self) -> str:
         return f"Generator(key={self._key}, counter={self._counter})"
