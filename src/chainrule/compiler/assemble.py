@@ -77,7 +77,6 @@ class Assembly:
         self._values: dict[tuple[Ref, Access], Expr] = {}
         self._own: dict[Ref, Expr] = {}
         self._known: dict[object, Expr] = {}
-        self._ids: dict[int, Expr] = {}
 
     # --- results ---------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ kept; what they have to keep is found out while the derivative of one round is r
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
@@ -57,7 +58,7 @@ def _dependencies(
 
 
 @dataclass(slots=True, eq=False)
-class _Loop:
+class _Loop(ABC):
     """A loop whose results may be differentiated.
 
     Attributes:
@@ -114,9 +115,9 @@ class _Loop:
         if chosen and parents:
             record_several(self.name, parents, chosen, self.pull)
 
+    @abstractmethod
     def pull(self, parts: Parts) -> Sequence[Tensor | None]:
         """Return the gradients of what the loop begins with and reads, from those of results."""
-        raise NotImplementedError
 
 
 class WhileGradient(_Loop):

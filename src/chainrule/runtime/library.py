@@ -112,7 +112,13 @@ def _code(entry: _Entry) -> Code:
         inside = (e.emitted for e in _entries.values() if e.object == entry.object)
         symbols = {phase.symbol for emitted in inside for phase in emitted.phases}
         name = f"chainrule kernels {next(_serial)}"
-        _addresses[entry.object] = machine.load(_objects[entry.object], symbols, name)
+        try:
+            _addresses[entry.object] = machine.load(_objects[entry.object], symbols, name)
+        except Exception:
+            # Another program that shares some of them must not fail for the same reason.
+            for key in [k for k, e in _entries.items() if e.object == entry.object]:
+                del _entries[key]
+            raise
     known = _addresses[entry.object]
     phases = tuple((known[phase.symbol], phase.chunks) for phase in entry.emitted.phases)
     return Code(phases, entry.emitted.workspace)

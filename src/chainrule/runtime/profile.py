@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from chainrule.core.files import write_json_atomic
 from chainrule.ir.kernel import Launch
 from chainrule.ir.work import flops, moved
 from chainrule.runtime.executable import Timing
+from chainrule.runtime.roofline import Limits, measured
 from chainrule.runtime.step import Recording, Step, recording
 from chainrule.runtime.workers import get_num_threads
 
@@ -31,6 +31,8 @@ MOST_CALLS = 100
 # The first calls of a program fill caches and buffers.
 WARM_UP = 2
 SHOWN = 20
+# For each of the machine's two limits.
+MEASURED_SECONDS = 0.15
 MOST_ORIGINS = 4
 # A kernel's origin names ops, layers and lines; its name says the ops already.
 _OP_NAME = re.compile("[a-z0-9_]+")
@@ -55,14 +57,6 @@ class Row:
     flops: int
     bytes: int
     origin: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Limits:
-    """What the machine reaches: floating-point operations and bytes per second."""
-
-    flops: float
-    bytes: float
 
 
 @dataclass(eq=False)
@@ -102,7 +96,7 @@ class Profile:
         lines.append(
             f"{self.calls} calls of {_shown(self.seconds)}; {outside:.1%} of the time between "
             f"kernels; limits: {self.limits.flops / 1e9:.0f} GFLOP/s, "
-            f"{self.limits.bytes / 1e9:.0f} GB/s on {get_num_threads()} threads"
+            f"{self.limits.bandwidth / 1e9:.0f} GB/s on {get_num_threads()} threads"
         )
         return "\n".join(lines)
 
@@ -111,8 +105,7 @@ class Profile:
 
         What fits into the caches can be read faster than from memory, which is the limit here.
         """
-        least = max(row.flops / self.limits.flops, row.bytes / self.limits.bytes)
-        return min(least / row.seconds, 1.0)
+        return min(self.limits.seconds(row.flops, row.bytes) / row.seconds, 1.0)
 
     def save(self, path: str | Path) -> None:
         """Write the timeline as JSON, which https://ui.perfetto.dev and chrome://tracing show.
@@ -220,28 +213,8 @@ def _summary(made: list[tuple[Step, float, float, list[Timing]]]) -> Profile:
     begin = made[0][1]
     timeline = [(step.trace.program.name, start - begin, t) for step, start, _, t in made]
     mean = sum(wall for _, _, wall, _ in made) / len(made)
-    return Profile(rows, mean, len(made), machine_limits(), timeline)
-
-
-def machine_limits() -> Limits:
-    """Measure what this machine reaches, by the simplest code, in about a third of a second."""
-    side, count = 1024, 1 << 23
-    x = np.ones((side, side), np.float32)
-    product, line = np.empty_like(x), np.ones(count, np.float32)
-    total = np.empty_like(line)
-    best = _best(lambda: np.matmul(x, x, out=product), 0.15)
-    through = _best(lambda: np.add(line, line, out=total), 0.15)
-    return Limits(2 * side**3 / best, 2 * line.nbytes / through)
-
-
-def _best(function: Callable[[], object], seconds: float) -> float:
-    function()
-    best, end = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        function()
-        best = min(best, time.perf_counter() - start)
-    return best
+    limits = measured(get_num_threads(), MEASURED_SECONDS, side=1024, elements=1 << 23)
+    return Profile(rows, mean, len(made), limits, timeline)
 
 
 def _shown(seconds: float) -> str:
