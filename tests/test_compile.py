@@ -12,6 +12,7 @@ import chainrule
 import chainrule.nn.functional as F
 from chainrule import nn, optim
 from chainrule.graph.tensor import Tensor
+from chainrule.graph.traced import is_traced, require
 from chainrule.graph.tracing import TraceError
 
 OPTIMIZERS: dict[str, Callable[[Any], optim.Optimizer]] = {
@@ -439,3 +440,24 @@ def test_stages_can_be_printed() -> None:
     lowered = traced.lower()
     assert "kernel" in lowered.text
     assert lowered.memory < traced.memory
+    assert lowered.cost.flops == 24  # a product and a sum of 12 elements
+    assert lowered.cost.bytes == 4 * (12 + 1)
+    loaded = lowered.compile()
+    assert "void @sum_0(" in loaded.text
+    assert loaded.cost == lowered.cost
+    assert loaded.memory >= lowered.memory
+
+
+def test_condition_that_only_compiled_code_sees_broken_gives_the_eager_result() -> None:
+    calls = []
+
+    @chainrule.compile
+    def f(x: Tensor) -> Tensor:
+        traced = is_traced(x)
+        calls.append(traced)
+        if traced:
+            require((x < 0).all(), chainrule.ArgumentError("x: is not negative"))
+        return x + 1.0
+
+    assert f(chainrule.ones(2)).tolist() == [2.0, 2.0]
+    assert calls == [True, False]

