@@ -12,7 +12,8 @@ from fuzz_graphs import compiled
 import chainrule
 import chainrule.nn.functional as F
 from chainrule.core.dtype import DType, bfloat16, float16, float32, float64
-from chainrule.graph.tensor import Tensor, tensor
+from chainrule.graph.op import OPS
+from chainrule.graph.tensor import Tensor, apply, tensor
 
 
 def numbers(*shape: int, dtype: DType = float32) -> Tensor:
@@ -129,3 +130,18 @@ def test_flat_position_in_a_product_is_no_image_that_a_kernel_slides_over() -> N
         return [rows]
 
     expect_same(f, numbers(16, 31, 6), numbers(9, 31, dtype=float64).requires_grad_())
+
+
+def test_output_in_an_inputs_memory_is_not_begun_while_the_input_is_read() -> None:
+    def shifted(x: Tensor) -> list[Tensor]:
+        first = apply(OPS["slice"], x.reshape(12), ranges=((0, 4, 1),)).reshape(2, 2)
+        new = apply(OPS["slice_scatter"], x, first, ranges=((1, 2, 1), (0, 2, 2)))
+        with chainrule.no_grad():
+            x.copy_(new)
+        return [new]
+
+    expect_same(lambda x: shifted(x.detach()), numbers(3, 4))
+    one, other = numbers(3, 4), numbers(3, 4)
+    run = compiled(shifted)
+    for _ in range(2):
+        np.testing.assert_array_equal(np.asarray(run(one)[0]), np.asarray(shifted(other)[0]))

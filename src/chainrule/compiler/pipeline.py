@@ -38,7 +38,7 @@ from chainrule.compiler.region_plans import Body, region_of, region_steps, resul
 from chainrule.core.config import dump_dir
 from chainrule.core.dtype import Array
 from chainrule.ir.expr import Buffer, Ref
-from chainrule.ir.kernel import Check, HostCall, Launch, Plan, Step
+from chainrule.ir.kernel import Check, Contraction, HostCall, Kernel, Launch, Plan, Step
 from chainrule.ir.plan_verifier import verify_plan
 from chainrule.ir.printer import formulas_text, plan_text
 from chainrule.ir.verifier import in_place
@@ -231,18 +231,24 @@ def _steps(
         for ref in made
         if ref in olds
         and ref not in late
-        and any(
-            olds[ref].buffer in kernel.buffers
-            and places[ref].buffer in kernel.buffers
-            and not in_place(kernel, olds[ref].buffer, places[ref].buffer)
-            for kernel in found
-        )
+        and not _may_share(found, olds[ref].buffer, places[ref].buffer)
     ]
     if unsafe:
         for ref in unsafe:
             _postpone(ref, places, last, origin)
         found = kernels(group, places, nodes)
     return [Launch(kernel, kernel.buffers, origin) for kernel in found]
+
+
+def _may_share(kernels: Sequence[Kernel | Contraction], old: Buffer, new: Buffer) -> bool:
+    """Return whether kernels that run in turn may write a buffer in the memory of another one."""
+    begun = False
+    for kernel in kernels:
+        clashes = begun or (new in kernel.buffers and not in_place(kernel, old, new))
+        if old in kernel.buffers and clashes:
+            return False
+        begun = begun or new in kernel.written
+    return True
 
 
 def _postpone(
