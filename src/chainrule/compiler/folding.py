@@ -15,8 +15,9 @@ import numpy as np
 
 from chainrule.compiler.program import Instruction, Program, Value
 from chainrule.compiler.rewriting import first_number
-from chainrule.core.dtype import Array, to_compute, to_storage
+from chainrule.core.dtype import Array
 from chainrule.core.errors import ChainruleError
+from chainrule.graph.evaluate import evaluate
 from chainrule.graph.op import OPS
 
 # Results up to that many bytes are kept; larger ones only if they are computed from as much.
@@ -63,11 +64,10 @@ def _evaluate(instruction: Instruction, known: dict[Value, Array]) -> Array | No
         given = sum(value.spec.nbytes for value in inputs)
         if output.spec.nbytes > given or not op.flops_per_element:
             return None
-    arrays = [to_compute(known[value], value.spec.dtype) for value in inputs]
+    arrays = [known[value] for value in inputs]
+    specs = tuple(value.spec for value in inputs)
     try:
-        with np.errstate(all="ignore"):
-            computed = np.asarray(op.eval(*arrays, **instruction.attrs))
-            return to_storage(computed, output.spec.dtype)
+        return evaluate(op, arrays, instruction.attrs, specs, output.spec)
     except ChainruleError:
         return None
 

@@ -27,8 +27,10 @@ from chainrule.codegen import driver
 from chainrule.codegen.emit import emit
 from chainrule.codegen.region import LOG_ENTRY, LOG_HEAD
 from chainrule.codegen.target import Target, host
-from chainrule.core.dtype import Array, to_compute, to_storage
+from chainrule.core.dtype import Array
 from chainrule.core.errors import StateError
+from chainrule.core.shape import Spec
+from chainrule.graph.evaluate import evaluate
 from chainrule.ir.expr import Buffer
 from chainrule.ir.kernel import Check, Contraction, HostCall, Kernel, Launch, Plan
 from chainrule.ir.printer import fingerprint
@@ -201,12 +203,9 @@ class _Helper:
             _view(int(table[slot]), buffer, shape)
             for slot, (buffer, shape) in zip(inputs, step.inputs, strict=True)
         ]
+        specs = tuple(Spec(shape, buffer.dtype) for buffer, shape in step.inputs)
         target, shape = step.output
-        buffers = [target, *(buffer for buffer, _ in step.inputs)]
-        if any(buffer.dtype.is_half for buffer in buffers):
-            given = [to_compute(a, b.dtype) for a, b in zip(given, buffers[1:], strict=True)]
-        with np.errstate(all="ignore"):
-            result = to_storage(np.asarray(step.op.eval(*given, **step.attrs)), target.dtype)
+        result = evaluate(step.op, given, step.attrs, specs, Spec(shape, target.dtype))
         _view(int(table[output]), target, shape)[...] = result
 
 
