@@ -7,7 +7,7 @@ The one idea: all contractions are one loop nest over tiles; only the strides di
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product as combinations
 
@@ -212,22 +212,12 @@ class _Emitter:
     def _widths(self, f: Function, part: Number) -> Iterator[int]:
         """Yield the columns of a panel's part; what is written then runs for those only."""
         tiles = self.tiling.columns
-        if len(tiles.sizes) == 1:
-            yield tiles.sizes[0]
-            return
-        for size, test in zip(tiles.sizes, ("slt", "sge"), strict=True):
-            with only_if(f, f.value(f"icmp {test} i64 {part}, {tiles.whole}")):
-                yield size
+        return _variants(f, part, tiles.sizes, tiles.whole)
 
     def _heights(self, f: Function, part: Number) -> Iterator[int]:
         """Yield the steps of a row tile's part; what is written then runs for those only."""
         tiles = self.tiling.rows
-        if len(tiles.sizes) == 1:
-            yield tiles.sizes[0]
-            return
-        for size, test in zip(tiles.sizes, ("slt", "sge"), strict=True):
-            with only_if(f, f.value(f"icmp {test} i64 {part}, {tiles.first}")):
-                yield size
+        return _variants(f, part, tiles.sizes, tiles.first)
 
     # --- sums ----------------------------------------------------------------------------------
 
@@ -488,3 +478,13 @@ class _Emitter:
         f.effect("ret void")
         f.finish()
         return Phase(symbol, -(-count // grain))
+
+
+def _variants(f: Function, part: Number, sizes: Sequence[int], border: int) -> Iterator[int]:
+    """Yield the size of the parts before a border and that of the rest, each written for itself."""
+    if len(sizes) == 1:
+        yield sizes[0]
+        return
+    for size, test in zip(sizes, ("slt", "sge"), strict=True):
+        with only_if(f, f.value(f"icmp {test} i64 {part}, {border}")):
+            yield size
