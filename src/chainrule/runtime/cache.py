@@ -26,13 +26,15 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 _KEPT_SHARE = 0.8
 # Unfinished files of processes that were killed.
 _STALE_SECONDS = 3600
-# The rooms whose source text decides what code becomes of a kernel.
-_ROOMS = ("ir", "codegen")
+# The rooms whose source text decides what code becomes of a kernel, and what plan of a program.
+_CODE_ROOMS = ("ir", "codegen")
+_PLAN_ROOMS = ("core", "graph", "ops", "compiler", "runtime", *_CODE_ROOMS)
 
 
 def key_of(kind: str, text: str) -> str:
     """Return the name of an entry: a digest of what the code depends on."""
-    whole = "\0".join((kind, _surroundings(), text))
+    rooms = _PLAN_ROOMS if kind == "plan" else _CODE_ROOMS
+    whole = "\0".join((kind, _surroundings(rooms), text))
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
@@ -87,12 +89,12 @@ def _path(key: str) -> Path | None:
         return None
 
 
-@lru_cache(maxsize=1)
-def _surroundings() -> str:
+@lru_cache
+def _surroundings(rooms: tuple[str, ...]) -> str:
     """Return what all code depends on: this version's source files, LLVM, the processor."""
     package = Path(__file__).parent.parent
     sources = []
-    for room in _ROOMS:
+    for room in rooms:
         for entry in sorted(os.scandir(package / room), key=lambda e: e.name):
             if entry.name.endswith(".py"):
                 status = entry.stat()

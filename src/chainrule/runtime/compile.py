@@ -22,6 +22,7 @@ from chainrule.core.shape import Spec
 from chainrule.graph.explain import hide_own_frames
 from chainrule.graph.node import mode
 from chainrule.graph.tensor import Tensor, from_numpy
+from chainrule.runtime.kept import native_of
 from chainrule.runtime.stages import Traced
 from chainrule.runtime.step import CheckError, Step
 
@@ -116,7 +117,7 @@ class Compiled(Generic[P, R]):
             log.info("%s: traced again: %s", self.name, cause)
         traced = self.trace(*args, **kwargs)
         modules = _fingerprint(traced.trace)
-        step = Step(traced.trace, traced.lower().compile().native)
+        step = Step(traced.trace, native_of(traced.trace.program))
         others = [x for x in (*args, *kwargs.values()) if not isinstance(x, Tensor)]
         plain = None if others or kwargs else _plain(args)
         entry = _Entry(step, modules, changes.number, mode.recording, plain, others)

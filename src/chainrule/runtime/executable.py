@@ -225,6 +225,7 @@ def load(
     threads: int | None = None,
     *,
     fresh: frozenset[int] = frozenset(),
+    names: Mapping[Kernel | Contraction, str] | None = None,
 ) -> Executable:
     """Return a plan ready to run: its kernels compiled, or taken from the cache.
 
@@ -234,12 +235,18 @@ def load(
         threads: How many threads may take part at most; None: as many as are set.
         fresh: Numbers of outputs whose memory the caller makes anew for each call (see
             `Executable`).
+        names: What `fingerprints` returns for the plan, if the caller has it.
 
     Raises:
         OutOfMemoryError: There is not enough memory for the temporaries.
     """
-    kernels = {step.kernel: fingerprint(step.kernel) for step, _ in launches(plan.steps)}
-    named = [(name, kernel) for kernel, name in kernels.items()]
+    names = fingerprints(plan) if names is None else names
+    named = [(name, kernel) for kernel, name in names.items()]
     code = compiled(plan.name, named, target or host(), emit)
-    found = {kernel: code[name] for kernel, name in kernels.items()}
+    found = {kernel: code[name] for kernel, name in names.items()}
     return Executable(plan, found, threads=threads, fresh=fresh)
+
+
+def fingerprints(plan: Plan) -> dict[Kernel | Contraction, str]:
+    """Return for each kernel of a plan a text that two have only if they may share code."""
+    return {step.kernel: fingerprint(step.kernel) for step, _ in launches(plan.steps)}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,20 +57,39 @@ def compiled(
         emit: What writes a kernel's LLVM IR.
     """
     with machine.lock:
-        wanted = {_digest(f"{target}\n{name}"): (name, kernel) for name, kernel in kernels}
-        key = cache.key_of("kernels", "\n".join(sorted(wanted)))
+        wanted = {digest_of(name, target): (name, kernel) for name, kernel in kernels}
         dumps = config.dump_dir() is not None
-        if not dumps and any(digest not in _entries for digest in wanted):
-            _unpack(cache.fetch(key))
+        if not dumps:
+            _fetch(wanted)
         missing = [d for d in wanted if dumps or d not in _entries]
         if missing:
             _compile(program, [(d, wanted[d][1]) for d in missing], target, emit)
-            cache.store(key, _pack(wanted))
+            cache.store(_key(wanted), _pack(wanted))
         return {name: _code(_entries[digest]) for digest, (name, _) in wanted.items()}
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def kept(digests: Collection[str]) -> dict[str, Code] | None:
+    """Return the code of kernels by their digests, or None if it is not all there."""
+    with machine.lock:
+        _fetch(digests)
+        if any(digest not in _entries for digest in digests):
+            return None
+        return {digest: _code(_entries[digest]) for digest in digests}
+
+
+def digest_of(name: str, target: Target) -> str:
+    """Return what a kernel's code for a processor is kept under."""
+    return hashlib.sha256(f"{target}\n{name}".encode()).hexdigest()
+
+
+def _fetch(digests: Collection[str]) -> None:
+    """Take over what the cache has for a program's kernels, if some of them are not known."""
+    if any(digest not in _entries for digest in digests):
+        _unpack(cache.fetch(_key(digests)))
+
+
+def _key(digests: Iterable[str]) -> str:
+    return cache.key_of("kernels", "\n".join(sorted(digests)))
 
 
 def _compile(
