@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.counts import batch, first_weights
-from benchmarks.peers import PEERS, Runner
+from benchmarks.peers import PEERS, Peer, Runner
 from benchmarks.workloads import WORKLOADS, Workload
 
 
@@ -76,17 +76,28 @@ def serve(runner: Runner, imported: int, answers: Any) -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
 
+def begin(peer: Peer, workload: Workload) -> tuple[Runner, int]:
+    """Return a network that is ready to be trained, and the bytes in use before it was made."""
+    if workload.case:
+        case = importlib.import_module(f"benchmarks.cases.{workload.case}")
+        importlib.import_module(peer.needs)
+        imported = resident()
+        return case.build(peer.name), imported
+    module = importlib.import_module(f"benchmarks.peers.{peer.module}")
+    imported = resident()
+    runner = module.runner(workload, first_weights(workload), batch(workload), peer.compiled)
+    return runner, imported
+
+
 def main() -> None:
     """Import the peer, make its network, serve."""
     # Whatever a framework prints must not be taken for an answer.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     peer, workload = PEERS[sys.argv[1]], WORKLOADS[sys.argv[2]]
-    if "gentle" in sys.argv[3:]:
+    if "gentle" in sys.argv[3:] and not workload.case:
         workload = gentle(workload)
-    module = importlib.import_module(f"benchmarks.peers.{peer.module}")
-    imported = resident()
-    runner = module.runner(workload, first_weights(workload), batch(workload), peer.compiled)
+    runner, imported = begin(peer, workload)
     print(json.dumps("ready"), file=answers, flush=True)
     serve(runner, imported, answers)
 

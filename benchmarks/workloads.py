@@ -42,6 +42,9 @@ class Workload:
             ``gradient`` (forward and backward, also to the input) or ``fit`` (a whole epoch from
             the framework's own loader).
         target: Times faster than PyTorch eager that are aimed at.
+        case: File in `benchmarks/cases` whose `build` makes the steps, for what is not layers in
+            a row; ``layers``, ``shape``, ``loss`` and ``optimizer`` then only fill their places.
+        work: Floating-point operations and bytes of a step of a case.
     """
 
     name: str
@@ -54,6 +57,27 @@ class Workload:
     settings: dict[str, float] = field(default_factory=dict)
     kind: Kind = "train"
     target: float = 1.3
+    case: str = ""
+    work: tuple[int, int] = (0, 0)
+
+
+def case(
+    name: str, title: str, file: str, batch: int, target: float, *, products: int, parameters: int
+) -> Workload:
+    """Return a workload of its own file.
+
+    Args:
+        name: Short, for the command line.
+        title: For the table.
+        file: In `benchmarks/cases`.
+        batch: Examples in a batch.
+        target: Times faster than PyTorch eager that are aimed at.
+        products: Multiplications of a step, all passes.
+        parameters: Numbers that are updated; with their gradients and Adam's memory they are
+            the bytes that a step moves at least.
+    """
+    work = (2 * products, 4 * 7 * parameters)
+    return Workload(name, title, (), (), batch, "none", target=target, case=file, work=work)
 
 
 def mlp(*widths: int, activation: str = "relu", last: Layers = ()) -> Layers:
@@ -115,6 +139,9 @@ WIDE: Layers = (
 AUTOENCODER = mlp(784, 1000, 500, 250, 30, 250, 500, 1000, 784, last=(("sigmoid",),))
 NORMED: Layers = (("layer_norm", 1024), ("gelu",), ("softmax",))
 
+# Products of an image: from 100 numbers to 7x7, 14x14 and 28x28, and back.
+_GENERATOR = 100 * 128 * 49 + 49 * 128 * 64 * 16 + 196 * 64 * 16
+_DISCRIMINATOR = 196 * 64 * 16 + 49 * 64 * 128 * 16 + 6272
 _ADAM = {"lr": 1e-3}
 _MOMENTUM = {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4}
 _IMAGE, _SMALL_IMAGE = (3, 32, 32), (1, 28, 28)
@@ -143,6 +170,31 @@ _ALL = (
     Workload(
         *("W6", "ResNet-20, 3x32x32", resnet20()),
         *(_IMAGE, 64, "cross_entropy", "sgd", _MOMENTUM, "train", 1.4),
+    ),
+    # Two layers of 4 x 256 gates from 256 inputs and 256 states, and 65 outputs, three passes.
+    case(
+        *("W7", "LSTM 2x256, 65 characters, 64 steps, Adam", "lstm", 32, 2.0),
+        products=3 * 32 * 64 * (4 * 256 * 1024 + 256 * 65),
+        parameters=65 * 256 + 2 * (512 * 1024 + 2048) + 257 * 65,
+    ),
+    # Per token and layer 12 x 128^2 weights and 2 x 128 x 128 for scores and means.
+    case(
+        *("W8", "GPT, 4 layers of width 128, context 128, AdamW", "gpt", 16, 1.5),
+        products=3 * 16 * 128 * (4 * (12 * 128**2 + 2 * 128 * 128) + 128 * 65),
+        parameters=4 * 12 * 128**2 + (65 + 128 + 65) * 128,
+    ),
+    # Generator G: 6.3 million products an image, discriminator D: 1.8; the steps take both
+    # forward once or twice, and backward: G 3 times, D 8 times.
+    case(
+        *("W9", "DCGAN 28x28, alternating steps, Adam", "dcgan", 64, 1.5),
+        products=64 * (3 * _GENERATOR + 8 * _DISCRIMINATOR),
+        parameters=100 * 128 * 49 + 128 * 64 * 16 + 64 * 16 + 64 * 16 + 64 * 128 * 16 + 6272,
+    ),
+    # Hidden, visible, hidden, and the two outer products of the gradient.
+    case(
+        *("W10", "RBM 784-256, CD-1, SGD", "rbm", 100, 3.0),
+        products=5 * 100 * 784 * 256,
+        parameters=784 * 256,
     ),
     Workload(
         *("W11", "autoencoder 784-1000-500-250-30", AUTOENCODER),

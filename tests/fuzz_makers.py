@@ -292,7 +292,10 @@ class Maker:
         x = self.value()
         dims = self.values[x].ndim
         axes = tuple(int(a) for a in self.rng.permutation(dims))[: int(self.rng.integers(dims + 1))]
-        self.call(self.one(REDUCTIONS), x, axes=tuple(sorted(axes)), keepdims=self.chance(0.5))
+        name = self.one(REDUCTIONS)
+        if name == "prod" and _may_leave_the_range(self.values[x], axes):
+            name = "sum"
+        self.call(name, x, axes=tuple(sorted(axes)), keepdims=self.chance(0.5))
 
     def named(self) -> None:
         """Add something along one axis."""
@@ -465,3 +468,12 @@ def random_graph(seed: int, length: int = 14) -> Graph:
     """Return a random graph, the same for the same seed."""
     made = Maker(seed, length).graph()
     return replace(made, seed=seed)
+
+
+def _may_leave_the_range(x: Tensor, axes: tuple[int, ...]) -> bool:
+    """Return whether partial products may overflow or vanish, so that their order matters."""
+    if x.dtype.kind != "float":
+        return False
+    values = x.detach().double().numpy()
+    exponents = np.abs(np.frexp(np.where(np.isfinite(values), values, 1.0))[1])
+    return bool(exponents.sum(axis=axes).max(initial=0) > 100)

@@ -16,6 +16,8 @@ from benchmarks.workloads import Workload
 
 # What scikit-learn's networks and the one by hand are made of.
 _SIMPLE = frozenset(("linear", "sigmoid", "tanh", "relu"))
+# Files of the peers that every case is written for.
+_IN_CASES = ("own", "pytorch")
 
 
 class Runner(Protocol):
@@ -55,6 +57,8 @@ def why_absent(peer: Peer, workload: Workload) -> str:
     """Return why a peer does not take part in a workload, or ""."""
     if importlib.util.find_spec(peer.needs) is None:
         return f"{peer.needs} is not installed"
+    if workload.case and peer.module not in _IN_CASES:
+        return "not written for this network"
     return peer.absent(workload)
 
 

@@ -1,0 +1,146 @@
+"""W8: a small GPT, one step of training on text.
+
+Takes: the name of a peer. Gives: its steps.
+The one idea: names of layers are PyTorch's, so the network is written once for both libraries.
+
+Four layers of four heads, width 128, context 128, 65 characters, batches of 16, AdamW; layers
+normalise first (pre-norm), GELU, learned positions (Radford et al. 2019, "GPT-2").
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+import numpy as np
+
+from benchmarks.counts import Array
+from benchmarks.peers import Runner
+
+LAYERS, HEADS, WIDTH, CONTEXT, VOCABULARY, BATCH = 4, 4, 128, 128, 65, 16
+SETTINGS = {"lr": 1e-3, "weight_decay": 0.1}
+SPREAD = 0.02  # of the first weights, as GPT-2's
+
+
+def build(peer: str) -> Runner:
+    """Return the network of a peer, ready to be trained."""
+    library = importlib.import_module("torch" if peer.startswith("torch") else "chainrule")
+    if library.__name__ == "torch":
+        library.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    return Steps(library, peer)
+
+
+class Steps:
+    """Steps on one batch."""
+
+    def __init__(self, library: Any, peer: str) -> None:
+        model = network(library)
+        parameters = dict(model.named_parameters())
+        model.load_state_dict({k: library.tensor(v) for k, v in first_weights(parameters).items()})
+        self.tokens, self.targets = (library.tensor(array) for array in text())
+        rule = library.optim.AdamW(model.parameters(), **SETTINGS)
+        loss_of = library.nn.functional.cross_entropy
+
+        def forward(tokens: Any, targets: Any) -> Any:
+            scores = model(tokens)  # [N, T, V]
+            return loss_of(scores.reshape(-1, VOCABULARY), targets.reshape(-1))
+
+        make = library.compile if peer == "torch-compile" else _as_it_is
+        forward, update = make(forward), make(rule.step)
+
+        def step(tokens: Any, targets: Any) -> Any:
+            rule.zero_grad()
+            loss = forward(tokens, targets)
+            loss.backward()
+            update()
+            return loss
+
+        self.function = library.compile(step) if peer == "chainrule" else step
+
+    def step(self) -> Any:
+        """Do one step."""
+        return self.function(self.tokens, self.targets)
+
+    def loss(self, result: Any) -> float:
+        """Return the loss of a step."""
+        return float(result.item())
+
+
+def _as_it_is(function: Any) -> Any:
+    return function
+
+
+def network(library: Any) -> Any:
+    """Return the network made of a library's layers."""
+    nn = library.nn
+    attend = nn.functional.scaled_dot_product_attention
+
+    class Attention(nn.Module):  # type: ignore[misc,name-defined]  # of either library
+        """Causal self-attention."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
+            self.out = nn.Linear(WIDTH, WIDTH)
+
+        def forward(self, x: Any) -> Any:
+            """Return what each position has found at those up to it."""
+            batch, length, width = x.shape
+            q, k, v = (
+                part.reshape(batch, length, HEADS, width // HEADS).transpose(1, 2)
+                for part in self.qkv(x).split(width, -1)
+            )
+            found = attend(q, k, v, is_causal=True)  # [N, H, T, D]
+            return self.out(found.transpose(1, 2).reshape(batch, length, width))
+
+    class Block(nn.Module):  # type: ignore[misc,name-defined]
+        """Attention, then two linear layers, each added to what went in."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm1, self.norm2 = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
+            self.attention = Attention()
+            self.up, self.down = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH)
+
+        def forward(self, x: Any) -> Any:
+            """Return the input plus what was found."""
+            x = x + self.attention(self.norm1(x))
+            return x + self.down(nn.functional.gelu(self.up(self.norm2(x))))
+
+    class Gpt(nn.Module):  # type: ignore[misc,name-defined]
+        """The network: tokens [N, T] to scores of the next one [N, T, V]."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.token = nn.Embedding(VOCABULARY, WIDTH)
+            self.position = nn.Parameter(library.zeros((CONTEXT, WIDTH)))
+            self.blocks = nn.Sequential(*(Block() for _ in range(LAYERS)))
+            self.norm = nn.LayerNorm(WIDTH)
+            self.head = nn.Linear(WIDTH, VOCABULARY, bias=False)
+
+        def forward(self, tokens: Any) -> Any:
+            """Return the scores."""
+            return self.head(self.norm(self.blocks(self.token(tokens) + self.position)))
+
+    return Gpt()
+
+
+def first_weights(parameters: dict[str, Any]) -> dict[str, Array]:
+    """Return the first weights: normal ones, scales of 1, biases of 0."""
+    rng = np.random.default_rng(0)
+    made: dict[str, Array] = {}
+    for name, parameter in parameters.items():
+        shape = tuple(parameter.shape)
+        if len(shape) == 2:
+            made[name] = rng.normal(0.0, SPREAD, shape).astype(np.float32)
+        else:
+            made[name] = np.full(shape, float("norm" in name and "weight" in name), np.float32)
+    return made
+
+
+def text() -> tuple[Array, Array]:
+    """Return a batch of tokens, and for each of them the next."""
+    rng = np.random.default_rng(1)
+    made = rng.integers(0, VOCABULARY, (BATCH, CONTEXT + 1))
+    return np.ascontiguousarray(made[:, :-1]), np.ascontiguousarray(made[:, 1:])
