@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from compiler_tools import check, kernels, kinds
 from program_tools import Builder
 
@@ -155,6 +156,22 @@ def test_random_bits_are_made_once_for_each_block_and_kept_as_a_mask() -> None:
     loop = first.body[0]
     assert isinstance(loop, Loop)
     assert [s.buffer.dtype for s in loop.body if isinstance(s, Store)] == [bool_] * 4
+
+
+@pytest.mark.parametrize("first", ["bits", "product"])
+def test_random_bits_are_not_made_while_a_product_is_stored(first: str) -> None:
+    """There every element would make a block of its own: four times the work."""
+    make = Builder()
+    state, x, w = make.input((3,), uint64), make.input((64, 96)), make.input((96, 128))
+    if first == "product":
+        product = make("matmul", x, w)
+    bits = make("random_bits", state, shape=(64, 128), dtype=uint32)
+    mask = make("less", bits, make.constant(2**31, uint32))
+    if first == "bits":
+        product = make("matmul", x, w)
+    program = make.program(make("where", mask, product, make.constant(0.0)))
+    check(program, [np.uint64([1, 2, 3]), normal(64, 96), normal(96, 128)], rtol=1e-4)
+    assert sorted(kinds(build(program))) == ["contraction", "loops"]
 
 
 def test_pointwise_convolution_is_a_contraction() -> None:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable
 from functools import cache
 
+from chainrule.compiler.conv_rules import RULES as CONVOLUTIONS
 from chainrule.compiler.program import Instruction, Value
 from chainrule.compiler.rewriting import Made, Rewriter, Rule, made, spread
 from chainrule.core.dtype import DType
@@ -362,6 +363,7 @@ SPECIFIC: dict[str, tuple[Rule, ...]] = {
     "pad": (pad_nothing, pad_of_pad),
     "concat": (single_part,),
     **dict.fromkeys(("sum", "max", "min", "prod"), (reduce_nothing,)),
+    **CONVOLUTIONS,
 }
 
 

@@ -33,7 +33,18 @@ from chainrule.compiler.nodes import (
     size_of,
 )
 from chainrule.ir.definition import Definition, Scatter
-from chainrule.ir.expr import Axis, Index, Load, Ref, Within, add, index_of, scale
+from chainrule.ir.expr import (
+    Axis,
+    Call,
+    Index,
+    Load,
+    Ref,
+    Within,
+    add,
+    index_of,
+    scale,
+    walk,
+)
 
 # Stores of one kernel, so that vector registers and compile time suffice.
 STORES = 12
@@ -133,6 +144,7 @@ class Fusion:
         if found is None or self._lies_between(group, other):
             return
         group.rows, group.inner = found.rows, found.inner
+        group.draws |= other.draws
         for root in other.roots:
             root.axes = {a: replaced(index, found.axes) for a, index in root.axes.items()}
             self.makers[root.node.target] = group
@@ -232,9 +244,9 @@ class Fusion:
         view = is_view(node)
         if (node.target.dtype.is_half or not self.fuse) and not view:
             return False
-        repeats = 0
+        repeats, draws = 0, _draws(node)
         for group, accesses in readers.items():
-            if group.kind == "host":
+            if group.kind == "host" or (draws and group.kind == "contraction"):
                 return False
             for access in accesses:
                 if access.gathers or (access.plain and not view):
@@ -360,6 +372,7 @@ class Fusion:
         plain: bool = False,
     ) -> None:
         """Note what a group reads in order to compute a node."""
+        group.draws |= _draws(node)
         before = len(group.splits)
         for load in node.loads:
             if not size_of(_ref(load)):
@@ -396,6 +409,14 @@ class Fusion:
             readers = self._readers.get(ref, {})
             if group in readers:
                 readers[group] = [moved(access, split) for access in readers[group]]
+
+
+def _draws(node: Node) -> bool:
+    """Return whether a node is random bits: halves of products are found nowhere else."""
+    formula = node.formula
+    if node.target.dtype.kind != "uint" or not isinstance(formula, Definition):
+        return False
+    return any(isinstance(expr, Call) and expr.fn == "mulhi" for expr in walk(formula.body))
 
 
 def _same_region(formula: Host, group: Group) -> bool:

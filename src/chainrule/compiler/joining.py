@@ -56,6 +56,8 @@ def into_reader(node: Node, group: Group, access: Access) -> Place | None:
     if node.contracted is not None:
         if group.kind != "loops" or group.inner or used != set(group.rows):
             return None
+        if group.draws:  # loops make all words of a block at once, a product's store each by itself
+            return None
         depth = [axis for axis in formula.reduced if axis.extent != 1]
         return Place(group, axes | {a: index_of(a) for a in formula.reduced}, depth)
     if not formula.fn:

@@ -149,6 +149,7 @@ class Group:
         core: The contraction, for that kind.
         reads: Where it reads the tensors that other groups, inputs or constants hold.
         wants: Tensors that it reads and that are not placed yet.
+        draws: Whether it makes random bits, in blocks whose words are made side by side.
         heavy: Whether it computes little else than something that takes long.
         later: Bits of the groups that must run after this one.
         splits: What was put in the place of axes that were split, in order.
@@ -163,6 +164,7 @@ class Group:
     reads: dict[Ref, list[Access]] = field(default_factory=dict)
     wants: dict[Ref, None] = field(default_factory=dict)
     heavy: bool = False
+    draws: bool = False
     later: int = 0
     splits: list[dict[Axis, Index]] = field(default_factory=list)
 

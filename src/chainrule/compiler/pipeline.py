@@ -3,7 +3,7 @@
 Takes: a traced program. Gives: a plan that the code generator and the runtime carry out.
 The one idea: a fixed list of passes with a check after each; `CHAINRULE_DUMP` shows them all.
 
-    program passes: folding, algebra, common, dead, regions  (Program -> Program)
+    program passes: folding, algebra, lookups, common, dead, regions  (Program -> Program)
     lower     instructions -> formulas                  (Program -> Graph)
     contract  contractions, large reductions            (Graph, in place)
     fuse      which formulas become one kernel          (Graph -> groups)
@@ -28,6 +28,7 @@ from chainrule.compiler.folding import fold_constants
 from chainrule.compiler.fuse import Fusion
 from chainrule.compiler.kernels import copied, kernels
 from chainrule.compiler.layout import places as lay_out
+from chainrule.compiler.lookups import move_lookups
 from chainrule.compiler.lower import lower
 from chainrule.compiler.memory import laid_out
 from chainrule.compiler.nodes import Graph, Group, Host
@@ -47,6 +48,7 @@ PASSES: tuple[tuple[str, Callable[[Program], Program]], ...] = (
     ("folding", fold_constants),
     ("algebra", simplify),
     ("folding", fold_constants),
+    ("lookups", move_lookups),
     ("common", share_common),
     ("dead", remove_dead),
     ("regions", lambda program: optimise_regions(program, simplified)),

@@ -91,14 +91,9 @@ class Batching:
             value: The next sum.
             output: The last sum, outside.
         """
-        add = self.makers.get(value)
-        if add is None or add.op.name != "add" or carry not in add.inputs:
-            return False
-        if self.uses.get(carry) != 1 or self.uses.get(value) != 1:
-            return False
-        part = add.inputs[1 - add.inputs.index(carry)]
-        chain = self._chain(part)
-        if not chain or not self._pays(chain[-1]):
+        add = self._addition(carry, value)
+        chain = self._chain(add.inputs[1 - add.inputs.index(carry)]) if add else []
+        if add is None or not chain or not self._pays(chain[-1]):
             return False
         product = chain[-1]
         if any(len(v.spec.shape) != 2 for v in product.inputs):
@@ -112,16 +107,59 @@ class Batching:
         rows = self._new("reshape", at, product, rows, shape=(count, joint))
         other = self._new("reshape", at, product, right, shape=(joint, columns))
         total = self._new("matmul", at, product, rows, other)
+        self._added(add, init, total, chain, output)
+        return True
+
+    def take_sum_of_sums(self, carry: Value, init: Value, value: Value, output: Value) -> bool:
+        """Make a sum over rounds behind the loop, if it is one of sums of what is stacked anyway.
+
+        The gradient of a bias is one; the gradients of its gates are stacked for that of a weight.
+
+        Args:
+            carry: The sum so far.
+            init: What it begins with.
+            value: The next sum.
+            output: The last sum, outside.
+        """
+        add = self._addition(carry, value)
+        chain = self._chain(add.inputs[1 - add.inputs.index(carry)], "sum") if add else []
+        if add is None or not chain:
+            return False
+        inner = chain[-1]
+        root = self._root(inner.inputs[0])
+        if root not in self.stacks and root not in self.results:
+            return False
+        at = self.after
+        axes = (0, *(axis + 1 for axis in inner.attrs["axes"]))
+        stack = self._lifted(inner.inputs[0], at)
+        total = self._new("sum", at, inner, stack, axes=axes, keepdims=inner.attrs["keepdims"])
+        if total.spec.shape != inner.output.spec.shape:
+            total = self._new("reshape", at, inner, total, shape=inner.output.spec.shape)
+        self._added(add, init, total, chain, output)
+        return True
+
+    def _added(
+        self, add: Instruction, init: Value, total: Value, chain: list[Instruction], output: Value
+    ) -> None:
+        """Move a total as its parts were moved, and add it to what the sum begins with."""
+        at = self.after
         for instruction in reversed(chain[:-1]):
             total = self._new(instruction.op.name, at, instruction, total, **instruction.attrs)
         self._new("add", at, add, init, total)
         at[-1] = replace(at[-1], output=output)
-        return True
 
     # --- looking ------------------------------------------------------------------------------
 
-    def _chain(self, value: Value) -> list[Instruction]:
-        """Return the product that a value is made of by moving, with the moves before it.
+    def _addition(self, carry: Value, value: Value) -> Instruction | None:
+        """Return the instruction that makes the next sum of the last one, if nobody else reads."""
+        add = self.makers.get(value)
+        if add is None or add.op.name != "add" or carry not in add.inputs:
+            return None
+        alone = self.uses.get(carry) == 1 and self.uses.get(value) == 1
+        return add if alone else None
+
+    def _chain(self, value: Value, last: str = "matmul") -> list[Instruction]:
+        """Return the product (or other op) that a value is made of by moving, with the moves first.
 
         Nothing else may use any of them.
         """
@@ -131,7 +169,7 @@ class Batching:
             if maker is None:
                 return []
             chain.append(maker)
-            if maker.op.name == "matmul":
+            if maker.op.name == last:
                 return chain
             if maker.op.name not in _MOVING:
                 return []
@@ -147,11 +185,29 @@ class Batching:
         """Return whether a product is one of a slice and of what is the same in every round."""
         roots = [self._root(value) for value in product.inputs]
         sliced = [root in self.stacks for root in roots]
-        fixed = [root in self.fixed for root in roots]
+        fixed = [
+            root in self.fixed and self._is_matrix(value)
+            for root, value in zip(roots, product.inputs, strict=True)
+        ]
         return (sliced[0] and fixed[1]) or (fixed[0] and sliced[1])
+
+    @staticmethod
+    def _is_matrix(value: Value) -> bool:
+        """Return whether what is the same in every round meets all slices of a stack alike.
+
+        Axes in front of a matrix would meet the rounds; and where the product has such axes, all
+        rounds at once are no larger product, only more memory (the scores of attention, say).
+        """
+        return len(value.spec.shape) == 2
 
     def _pays(self, product: Instruction) -> bool:
         """Return whether the operands of a product are stacks, or may become some."""
+        roots = [self._root(value) for value in product.inputs]
+        pairs = zip(product.inputs, roots, strict=True)
+        lifted = [len(v.spec.shape) for v, root in pairs if root not in self.fixed]
+        fixed = [v for v, root in zip(product.inputs, roots, strict=True) if root in self.fixed]
+        if len(set(lifted)) > 1 or not all(map(self._is_matrix, fixed)):
+            return False
         return all(
             self._root(value) in self.stacks
             or self._root(value) in self.fixed

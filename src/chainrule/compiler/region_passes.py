@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from chainrule.compiler.dead import remove_dead
+from chainrule.compiler.panels import Panels
 from chainrule.compiler.program import Instruction, Program, Region, Value, region_of
 from chainrule.compiler.region_batching import Batching
 from chainrule.compiler.regions import results_of
@@ -331,26 +332,30 @@ class _Work:
         work.take_products_of_slices()
         self.inputs.extend(_Input("slice", outer, [inner]) for outer, inner in work.slices)
         values = dict(zip(self.places, work.body.outputs, strict=True))
-        for given in self.inputs:
-            value = values.get(given.place)
-            if given.kind == "carry" and value is not None and given.place in wanted:
-                output = wanted[given.place]
-                if work.take_sum(given.inner[0], given.outer, value, output):
-                    del wanted[given.place]
+        for take in (work.take_sum, work.take_sum_of_sums):
+            for given in self.inputs:
+                value = values.get(given.place)
+                if given.kind == "carry" and value is not None and given.place in wanted:
+                    output = wanted[given.place]
+                    if take(given.inner[0], given.outer, value, output):
+                        del wanted[given.place]
         for place in [n for n in wanted if n >= self.region.carry]:
             if values[place] in stacks:
                 same[wanted.pop(place)] = stacks[values[place]]
             elif work.take_result(values[place], wanted[place]):
                 del wanted[place]
+        panels = Panels(work.body, self.region.length, fixed)
+        panels.lay_out()
+        self.inputs.extend(_Input("fixed", outer, [inner]) for outer, inner in panels.inputs)
         first = max([self.region.outputs, *self.places])
         outputs = [*work.body.outputs]
         for number, (value, stack) in enumerate(work.results.items(), first):
             wanted[number] = stack
             self.places.append(number)
             outputs.append(value)
-        self.bodies = [replace(work.body, outputs=outputs, overwrites=[None] * len(outputs))]
+        self.bodies = [replace(panels.body, outputs=outputs, overwrites=[None] * len(outputs))]
         self._fit()
-        return work.before, work.after
+        return [*work.before, *panels.before], work.after
 
     def _region(self) -> tuple[Region, tuple[Value, ...]]:
         counts = [given.kind for given in self.inputs]
@@ -366,9 +371,11 @@ class _Work:
 def _worth_moving(moves: list[Instruction], body: Program) -> set[Value]:
     """Return the results that are worth moving in front of a loop.
 
-    A transposed operand of a product is one: products are quicker where rows lie in a row.
+    A transposed operand of a product is one: products are quicker where rows lie in a row. So is
+    what a loop inside of this one would copy in each of our rounds.
     """
-    operands = {v for i in body.instructions if i.op.name == "matmul" for v in i.inputs}
+    readers = ("matmul", "region_output")
+    operands = {v for i in body.instructions if i.op.name in readers for v in i.inputs}
     return {
         i.output
         for i in moves

@@ -190,12 +190,14 @@ def profile(function: Callable[..., object], *args: Any, calls: int = 1) -> Prof
 
 def _summary(made: list[tuple[Step, float, float, list[Timing]]]) -> Profile:
     seconds: dict[Launch, list[float]] = {}
+    runs: dict[Launch, int] = {}  # a loop launches a kernel in each of its rounds
     for _, _, _, timings in made:
         whole: dict[Launch, float] = {}  # a launch may consist of several phases
         for timing in timings:
             if timing.thread == -1:
                 before = whole.get(timing.launch, 0.0)
                 whole[timing.launch] = before + timing.end - timing.start
+                runs[timing.launch] = runs.get(timing.launch, 0) + (timing.phase == 0)
         for launch, time_of_call in whole.items():
             seconds.setdefault(launch, []).append(time_of_call)
     rows = [
@@ -203,8 +205,8 @@ def _summary(made: list[tuple[Step, float, float, list[Timing]]]) -> Profile:
             launch.kernel.name,
             len(times),
             max(float(np.median(times)), 1e-9),
-            flops(launch.kernel),
-            moved(launch.kernel),
+            flops(launch.kernel) * runs[launch] // len(times),
+            moved(launch.kernel) * runs[launch] // len(times),
             tuple(part for part in launch.origin if not _OP_NAME.fullmatch(part)),
         )
         for launch, times in seconds.items()
