@@ -52,6 +52,10 @@ class ShapeError(ChainruleError, ValueError):
     """Shapes, axes or sizes do not fit together."""
 
 
+class AxisError(ShapeError, IndexError):
+    """There is no such axis."""
+
+
 class DTypeError(ChainruleError, TypeError):
     """A data type is not one the operation takes."""
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, SupportsIndex
 
 from chainrule.core.dtype import DType
-from chainrule.core.errors import ArgumentError, ShapeError
+from chainrule.core.errors import ArgumentError, AxisError, ShapeError
 
 Shape = tuple[int, ...]
 Axes = int | Sequence[int] | None
@@ -113,7 +113,19 @@ def normalize_axis(op: str, axis: SupportsIndex, ndim: int) -> int:
     if -ndim <= index < ndim:
         return index % ndim
     known = f"from {-ndim} to {ndim - 1}" if ndim else "none: the tensor has no axes"
-    raise ShapeError(f"{op}: axis {index} does not exist; axes of a {ndim}-d tensor: {known}")
+    raise AxisError(f"{op}: axis {index} does not exist; axes of a {ndim}-d tensor: {known}")
+
+
+def axis_of_number(axis: Axes, ndim: int) -> bool:
+    """Return whether an axis of a 0-d tensor is named: 0 or -1.
+
+    It stands for an axis of size 1, as in PyTorch and NumPy, so that ``loss.sum(0)`` works
+    whatever the loss was reduced to before.
+    """
+    if ndim or axis is None:
+        return False
+    given = axis if isinstance(axis, Sequence) else (axis,)
+    return bool(given) and all(each in (0, -1) for each in given)
 
 
 def normalize_axes(op: str, axis: Axes, ndim: int) -> tuple[int, ...]:

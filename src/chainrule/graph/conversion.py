@@ -35,6 +35,9 @@ from chainrule.graph.tracing import Value, unknown_elements
 if TYPE_CHECKING:
     from chainrule.graph.tensor import Tensor
 
+# A device of the kind "CPU", number 0, as DLPack counts.
+_DLPACK_CPU = (1, 0)
+
 Operand = Any  # a tensor, a Python number or an array
 
 
@@ -168,11 +171,43 @@ class Conversions:
     ) -> Any:
         if self.spec.dtype is bfloat16:
             raise ArgumentError("dlpack: NumPy has no bfloat16", hint="export x.float()")
-        # A copy: the consumer may write into what it gets, and our elements never change.
-        return self.array.copy().__dlpack__(stream=None, max_version=max_version)
+        if dl_device is not None and (int(dl_device[0]), int(dl_device[1])) != _DLPACK_CPU:
+            rule = f"dlpack: the tensor is on device {_DLPACK_CPU}, asked for {tuple(dl_device)}"
+            raise BufferError(f"{rule}: it cannot be moved there")
+        if copy is not False:
+            # A copy: the consumer may write into what it gets, and our elements never change.
+            return self.array.copy().__dlpack__(stream=None, max_version=max_version)
+        if max_version is None or max_version < (1, 0):
+            raise BufferError(
+                "dlpack: without a copy the elements are read-only, which version 1.0 can say; "
+                f"asked for version {max_version}"
+            )
+        view = self.array.view()
+        view.flags.writeable = False
+        return view.__dlpack__(stream=None, max_version=max_version)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
+        return _DLPACK_CPU
+
+    # --- the array API standard -----------------------------------------------------
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        return FUNCTIONS["array_namespace"](api_version)
+
+    def to_device(self, device: str, /, *, stream: object = None) -> Tensor:
+        """Return this tensor on a device.
+
+        Args:
+            device: Where; "cpu" is where tensors live.
+            stream: For a GPU; has no meaning here.
+
+        Raises:
+            ArgumentError: The device is not one that tensors can live on.
+        """
+        as_device(device)
+        if stream is not None:
+            raise ArgumentError(f"to_device: stream={stream!r}, but the CPU has no streams")
+        return self.to(device)
 
     def __bool__(self) -> bool:
         if self.spec.size != 1:
@@ -189,6 +224,9 @@ class Conversions:
 
     def __int__(self) -> int:
         return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
 
     def __index__(self) -> int:
         if self.spec.dtype.is_floating:

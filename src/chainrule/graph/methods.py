@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
+from chainrule.core.dtype import DTypeLike
 from chainrule.core.errors import ShapeError
 from chainrule.core.shape import Axes
 from chainrule.graph.conversion import call
@@ -35,10 +36,16 @@ class Methods(Operators):
     # --- reductions -----------------------------------------------------------------
 
     def sum(
-        self, axis: Axes = None, keepdims: bool = False, *, dim: Axes = None, keepdim: bool = False
+        self,
+        axis: Axes = None,
+        keepdims: bool = False,
+        *,
+        dim: Axes = None,
+        keepdim: bool = False,
+        dtype: DTypeLike | None = None,
     ) -> Tensor:
         """See `chainrule.sum`."""
-        return call("sum", self, axis, keepdims=keepdims or keepdim, dim=dim)
+        return call("sum", self, axis, keepdims=keepdims or keepdim, dim=dim, dtype=dtype)
 
     def mean(
         self, axis: Axes = None, keepdims: bool = False, *, dim: Axes = None, keepdim: bool = False
@@ -47,20 +54,31 @@ class Methods(Operators):
         return call("mean", self, axis, keepdims=keepdims or keepdim, dim=dim)
 
     def prod(
-        self, axis: Axes = None, keepdims: bool = False, *, dim: Axes = None, keepdim: bool = False
+        self,
+        axis: Axes = None,
+        keepdims: bool = False,
+        *,
+        dim: Axes = None,
+        keepdim: bool = False,
+        dtype: DTypeLike | None = None,
     ) -> Tensor:
         """See `chainrule.prod`."""
-        return call("prod", self, axis, keepdims=keepdims or keepdim, dim=dim)
+        return call("prod", self, axis, keepdims=keepdims or keepdim, dim=dim, dtype=dtype)
 
     @overload
     def max(self) -> Tensor: ...
     @overload
+    def max(self, dim: Methods) -> Tensor: ...
+    @overload
     def max(self, dim: int, keepdim: bool = False) -> Found: ...
-    def max(self, dim: int | None = None, keepdim: bool = False) -> Tensor | Found:
+    def max(self, dim: int | Methods | None = None, keepdim: bool = False) -> Tensor | Found:
         """Return the maximum, or along an axis the values and their positions, as PyTorch does.
 
-        `chainrule.max` and `amax` give the values alone.
+        `chainrule.max` and `amax` give the values alone. With a tensor in the place of the axis
+        see `chainrule.maximum`.
         """
+        if isinstance(dim, Methods):
+            return call("maximum", self, dim)
         if dim is None:
             return call("max", self)
         where = call("argmax", self, dim, keepdims=True)
@@ -72,12 +90,17 @@ class Methods(Operators):
     @overload
     def min(self) -> Tensor: ...
     @overload
+    def min(self, dim: Methods) -> Tensor: ...
+    @overload
     def min(self, dim: int, keepdim: bool = False) -> Found: ...
-    def min(self, dim: int | None = None, keepdim: bool = False) -> Tensor | Found:
+    def min(self, dim: int | Methods | None = None, keepdim: bool = False) -> Tensor | Found:
         """Return the minimum, or along an axis the values and their positions, as PyTorch does.
 
-        `chainrule.min` and `amin` give the values alone.
+        `chainrule.min` and `amin` give the values alone. With a tensor in the place of the axis
+        see `chainrule.minimum`.
         """
+        if isinstance(dim, Methods):
+            return call("minimum", self, dim)
         if dim is None:
             return call("min", self)
         where = call("argmin", self, dim, keepdims=True)
@@ -119,26 +142,28 @@ class Methods(Operators):
     def var(
         self,
         axis: Axes = None,
-        correction: float = 1.0,
+        correction: float | None = 1.0,
         keepdims: bool = False,
         *,
         dim: Axes = None,
         keepdim: bool = False,
     ) -> Tensor:
-        """See `chainrule.var`; as in PyTorch the default divides by n - 1."""
-        return call("var", self, axis, correction=correction, keepdims=keepdims or keepdim, dim=dim)
+        """See `chainrule.var`; as in PyTorch the default (or None) divides by n - 1."""
+        spread = 1.0 if correction is None else correction
+        return call("var", self, axis, correction=spread, keepdims=keepdims or keepdim, dim=dim)
 
     def std(
         self,
         axis: Axes = None,
-        correction: float = 1.0,
+        correction: float | None = 1.0,
         keepdims: bool = False,
         *,
         dim: Axes = None,
         keepdim: bool = False,
     ) -> Tensor:
-        """See `chainrule.std`; as in PyTorch the default divides by n - 1."""
-        return call("std", self, axis, correction=correction, keepdims=keepdims or keepdim, dim=dim)
+        """See `chainrule.std`; as in PyTorch the default (or None) divides by n - 1."""
+        spread = 1.0 if correction is None else correction
+        return call("std", self, axis, correction=spread, keepdims=keepdims or keepdim, dim=dim)
 
     def argmax(
         self,
@@ -162,32 +187,60 @@ class Methods(Operators):
         """See `chainrule.argmin`."""
         return call("argmin", self, axis, keepdims=keepdims or keepdim, dim=dim)
 
-    def cumsum(self, axis: int | None = None, *, dim: int | None = None) -> Tensor:
+    def cumsum(
+        self, axis: int | None = None, *, dim: int | None = None, dtype: DTypeLike | None = None
+    ) -> Tensor:
         """See `chainrule.cumsum`."""
-        return call("cumsum", self, axis, dim=dim)
+        return call("cumsum", self, axis, dim=dim, dtype=dtype)
 
-    def softmax(self, axis: int | None = None, *, dim: int | None = None) -> Tensor:
-        """See `chainrule.softmax`."""
-        return call("softmax", self, axis, dim=dim)
+    def softmax(
+        self, axis: int | None = None, *, dim: int | None = None, dtype: DTypeLike | None = None
+    ) -> Tensor:
+        """See `chainrule.softmax`; elements are converted to ``dtype`` first."""
+        x = self if dtype is None else self.to(dtype)
+        return call("softmax", x, axis, dim=dim)
 
-    def log_softmax(self, axis: int | None = None, *, dim: int | None = None) -> Tensor:
-        """See `chainrule.log_softmax`."""
-        return call("log_softmax", self, axis, dim=dim)
+    def log_softmax(
+        self, axis: int | None = None, *, dim: int | None = None, dtype: DTypeLike | None = None
+    ) -> Tensor:
+        """See `chainrule.log_softmax`; elements are converted to ``dtype`` first."""
+        x = self if dtype is None else self.to(dtype)
+        return call("log_softmax", x, axis, dim=dim)
 
-    def sort(self, axis: int = -1, descending: bool = False, *, dim: int | None = None) -> Found:
+    def sort(
+        self,
+        axis: int = -1,
+        descending: bool = False,
+        *,
+        dim: int | None = None,
+        stable: bool = True,
+    ) -> Found:
         """Return sorted values and their positions, as PyTorch does; see `chainrule.sort`."""
-        order = call("argsort", self, axis, descending=descending, dim=dim)
+        order = call("argsort", self, axis, descending=descending, dim=dim, stable=stable)
         return Found(call("take_along_axis", self, order, axis if dim is None else dim), order)
 
     def argsort(
-        self, axis: int = -1, descending: bool = False, *, dim: int | None = None
+        self,
+        axis: int = -1,
+        descending: bool = False,
+        *,
+        dim: int | None = None,
+        stable: bool = True,
     ) -> Tensor:
         """See `chainrule.argsort`."""
-        return call("argsort", self, axis, descending=descending, dim=dim)
+        return call("argsort", self, axis, descending=descending, dim=dim, stable=stable)
 
-    def topk(self, k: int, axis: int = -1, *, dim: int | None = None) -> tuple[Tensor, Tensor]:
-        """See `chainrule.topk`."""
-        found: tuple[Tensor, Tensor] = FUNCTIONS["topk"](self, k, axis, dim=dim)
+    def topk(
+        self,
+        k: int,
+        axis: int = -1,
+        largest: bool = True,
+        sorted: bool = True,
+        *,
+        dim: int | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """See `chainrule.topk`; they come in order, whether ``sorted`` asks for it or not."""
+        found: tuple[Tensor, Tensor] = FUNCTIONS["topk"](self, k, axis, largest, dim=dim)
         return found
 
     # --- movement -------------------------------------------------------------------

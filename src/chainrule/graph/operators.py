@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from chainrule.core.errors import unknown_word
 from chainrule.graph.conversion import Conversions, Operand, call
 
 if TYPE_CHECKING:
@@ -278,9 +279,14 @@ class Operators(Conversions):
         """See `chainrule.ceil`."""
         return call("ceil", self)
 
-    def round(self) -> Tensor:
-        """See `chainrule.round`."""
-        return call("round", self)
+    def round(self, *, decimals: int = 0) -> Tensor:
+        """See `chainrule.round`; to so many digits behind the point, or before it if negative."""
+        if decimals == 0:
+            return call("round", self)
+        scale = 10.0 ** abs(decimals)
+        if decimals < 0:
+            return call("multiply", call("round", call("divide", self, scale)), scale)
+        return call("divide", call("round", call("multiply", self, scale)), scale)
 
     def trunc(self) -> Tensor:
         """See `chainrule.trunc`."""
@@ -306,21 +312,31 @@ class Operators(Conversions):
         """See `chainrule.negative`."""
         return call("negative", self)
 
-    def add(self, other: Operand) -> Tensor:
-        """See `chainrule.add`."""
-        return call("add", self, other)
+    def add(self, other: Operand, *, alpha: float = 1) -> Tensor:
+        """See `chainrule.add`; ``alpha`` times the other is added."""
+        return call("add", self, other if alpha == 1 else call("multiply", other, alpha))
 
-    def sub(self, other: Operand) -> Tensor:
-        """See `chainrule.subtract`."""
-        return call("subtract", self, other)
+    def sub(self, other: Operand, *, alpha: float = 1) -> Tensor:
+        """See `chainrule.subtract`; ``alpha`` times the other is taken away."""
+        return call("subtract", self, other if alpha == 1 else call("multiply", other, alpha))
 
     def mul(self, other: Operand) -> Tensor:
         """See `chainrule.multiply`."""
         return call("multiply", self, other)
 
-    def div(self, other: Operand) -> Tensor:
-        """See `chainrule.divide`."""
-        return call("divide", self, other)
+    def div(self, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
+        """See `chainrule.divide`; rounded by "floor", or by "trunc" towards 0."""
+        if rounding_mode is None:
+            return call("divide", self, other)
+        if rounding_mode == "floor":
+            return call("floor_divide", self, other)
+        if rounding_mode != "trunc":
+            raise unknown_word("rounding_mode", rounding_mode, ("floor", "trunc"))
+        divisor = call("as_tensor", other, self)
+        if self.spec.dtype.is_floating or divisor.spec.dtype.is_floating:
+            return call("trunc", call("divide", self, other))
+        signs = call("multiply", call("sign", self), call("sign", divisor))
+        return call("multiply", signs, call("floor_divide", abs(self), abs(divisor)))
 
     def pow(self, other: Operand) -> Tensor:
         """See `chainrule.pow`."""
