@@ -1,4 +1,4 @@
-"""Activation layers: the non-linearity between layers with weights.
+"""Activation layers: the non-linearity between layers with weights. The classic ones.
 
 Takes: any tensor. Gives: the same shape.
 The one idea: without them, stacked linear layers are one linear layer.
@@ -6,14 +6,15 @@ The one idea: without them, stacked linear layers are one linear layer.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from chainrule.core.errors import ArgumentError, unknown_word
 from chainrule.graph.tensor import Tensor
 from chainrule.nn import arguments
 from chainrule.nn import functional as F
-from chainrule.nn.init import Nonlinearity
+from chainrule.nn.gain import Nonlinearity
 from chainrule.nn.module import Module
+
+__all__ = ["Activation", "LogSigmoid", "ReLU", "Sigmoid", "Softplus", "Softsign", "Tanh"]
 
 
 class Activation(Module):
@@ -21,62 +22,54 @@ class Activation(Module):
 
     Attributes:
         nonlinearity: Which rule of `init` suits the weights before it.
-        slope: Its slope below 0, where that is a setting.
+        slope: Its setting, where that rule depends on one: slope below 0, or alpha.
     """
 
     nonlinearity: ClassVar[Nonlinearity] = "linear"
-    slope: float = 0.0
+    slope: float | None = None
 
 
-class ReLU(Activation):
-    """max(x, 0), with derivative 0 at 0 (Nair & Hinton 2010).
+class InPlace(Activation):
+    """Base class of activations that can be told to work in place.
 
     Args:
         inplace: Accepted for PyTorch's sake: elements of tensors never change.
     """
 
-    nonlinearity = "relu"
-
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
-        self.inplace = arguments.flag("ReLU", "inplace", inplace)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return max(x, 0)."""
-        return F.relu(input)
+        self.inplace = arguments.flag(type(self).__name__, "inplace", inplace)
 
     def extra_repr(self) -> str:
         """Return the argument, if it is not the default."""
         return "inplace=True" if self.inplace else ""
 
+    def _shown(self, text: str) -> str:
+        return text + (", inplace=True" if self.inplace else "")
 
-class LeakyReLU(Activation):
-    """x where positive, else a small multiple of it, so that no unit dies (Maas et al. 2013).
+
+class ReLU(InPlace):
+    """max(x, 0), with derivative 0 at 0; see `relu` (Nair & Hinton 2010).
 
     Args:
-        negative_slope: The multiple.
         inplace: Accepted for PyTorch's sake: elements of tensors never change.
+
+    Example:
+        >>> import chainrule
+        >>> from chainrule import nn
+        >>> nn.ReLU()(chainrule.tensor([-1.0, 2.0])).tolist()
+        [0.0, 2.0]
     """
 
-    nonlinearity = "leaky_relu"
-
-    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
-        super().__init__()
-        self.negative_slope = arguments.number("LeakyReLU", "negative_slope", negative_slope)
-        self.slope = self.negative_slope
-        self.inplace = arguments.flag("LeakyReLU", "inplace", inplace)
+    nonlinearity = "relu"
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return x or slope x."""
-        return F.leaky_relu(input, self.negative_slope)
-
-    def extra_repr(self) -> str:
-        """Return the arguments."""
-        return f"negative_slope={self.negative_slope}" + (", inplace=True" if self.inplace else "")
+        """Return max(x, 0)."""
+        return F.relu(input)
 
 
 class Sigmoid(Activation):
-    """1 / (1 + exp(-x)): squeezes numbers into (0, 1)."""
+    """1 / (1 + exp(-x)): squeezes numbers into (0, 1); see `sigmoid`."""
 
     nonlinearity = "sigmoid"
 
@@ -86,7 +79,7 @@ class Sigmoid(Activation):
 
 
 class Tanh(Activation):
-    """The hyperbolic tangent: squeezes numbers into (-1, 1), around 0."""
+    """The hyperbolic tangent: squeezes numbers into (-1, 1), around 0; see `tanh`."""
 
     nonlinearity = "tanh"
 
@@ -95,102 +88,48 @@ class Tanh(Activation):
         return F.tanh(input)
 
 
-class GELU(Activation):
-    """x Φ(x), with Φ the normal distribution function (Hendrycks & Gimpel 2016).
+class LogSigmoid(Activation):
+    """The logarithm of the sigmoid, exact where the sigmoid rounds to 0; see `logsigmoid`."""
 
-    Args:
-        approximate: ``none``, or ``tanh`` for the formula with the hyperbolic tangent.
-    """
-
-    nonlinearity = "gelu"
-
-    def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None:
-        super().__init__()
-        if approximate not in ("none", "tanh"):
-            raise unknown_word("GELU approximate", str(approximate), ("none", "tanh"))
-        self.approximate = approximate
+    nonlinearity = "logsigmoid"
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return x Φ(x)."""
-        return F.gelu(input, approximate=self.approximate)
+        """Return ln(1 / (1 + e^-x))."""
+        return F.logsigmoid(input)
+
+
+class Softsign(Activation):
+    """x / (1 + |x|), which saturates more slowly than tanh; see `softsign`."""
+
+    nonlinearity = "softsign"
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return x / (1 + |x|)."""
+        return F.softsign(input)
+
+
+class Softplus(Activation):
+    """ln(1 + e^(beta x)) / beta: a smooth ReLU, always positive; see `softplus`.
+
+    Args:
+        beta: How sharply it bends; above 0.
+        threshold: Where beta x is larger, the result is x itself.
+
+    Raises:
+        ArgumentError: ``beta`` is not positive.
+    """
+
+    nonlinearity = "softplus"
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        super().__init__()
+        self.beta = arguments.positive("Softplus", "beta", beta)
+        self.threshold = arguments.number("Softplus", "threshold", threshold)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return ln(1 + e^(beta x)) / beta."""
+        return F.softplus(input, self.beta, self.threshold)
 
     def extra_repr(self) -> str:
-        """Return the argument."""
-        return f"approximate={self.approximate!r}"
-
-
-class SiLU(Activation):
-    """x sigmoid(x), also called Swish (Elfwing et al. 2018; Ramachandran et al. 2017).
-
-    Args:
-        inplace: Accepted for PyTorch's sake: elements of tensors never change.
-    """
-
-    nonlinearity = "silu"
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = arguments.flag("SiLU", "inplace", inplace)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return x sigmoid(x)."""
-        return F.silu(input)
-
-    def extra_repr(self) -> str:
-        """Return the argument, if it is not the default."""
-        return "inplace=True" if self.inplace else ""
-
-
-class _AlongAxis(Activation):
-    """What softmax and its logarithm share: the axis."""
-
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        if dim is not None:
-            dim = arguments.integer(type(self).__name__, "dim", dim, least=-64)
-        self.dim = dim
-
-    def _axis(self, x: Tensor) -> int:
-        if self.dim is not None:
-            return self.dim
-        if x.ndim in (1, 2):
-            return -1
-        name = type(self).__name__
-        raise ArgumentError(
-            f"{name}: input {x.spec} has {x.ndim} axes, so dim is needed",
-            hint=f"nn.{name}(dim=1) for [N, K, ...], dim=-1 for [..., K]",
-        )
-
-    def extra_repr(self) -> str:
-        """Return the argument."""
-        return f"dim={self.dim}"
-
-
-class Softmax(_AlongAxis):
-    """exp(x) divided by its sum along an axis: numbers that are positive and sum to 1.
-
-    Losses such as `CrossEntropyLoss` take the numbers before it.
-
-    Args:
-        dim: The axis; may be left out for [K] and [N, K].
-    """
-
-    nonlinearity = "linear"
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the softmax."""
-        return F.softmax(input, self._axis(input))
-
-
-class LogSoftmax(_AlongAxis):
-    """The logarithm of `Softmax`, computed without loss of precision.
-
-    Args:
-        dim: The axis; may be left out for [K] and [N, K].
-    """
-
-    nonlinearity = "linear"
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the logarithm of the softmax."""
-        return F.log_softmax(input, self._axis(input))
+        """Return the arguments."""
+        return f"beta={self.beta}, threshold={self.threshold}"

@@ -16,20 +16,46 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from chainrule.core.errors import ArgumentError, ShapeError, unknown_word
+from chainrule.core.errors import ArgumentError, DTypeError, ShapeError, unknown_word
 from chainrule.graph.conversion import call
 from chainrule.graph.node import no_grad
 from chainrule.graph.tensor import Tensor, from_numpy
+from chainrule.nn.gain import Nonlinearity, calculate_gain, default_variance
 from chainrule.ops.generator import Generator
 from chainrule.ops.random import rand, randn, truncated_normal
+
+__all__ = [
+    "Distribution",
+    "FanMode",
+    "Nonlinearity",
+    "calculate_gain",
+    "constant_",
+    "default_variance",
+    "dirac_",
+    "eye_",
+    "fans",
+    "kaiming_normal_",
+    "kaiming_trunc_normal_",
+    "kaiming_uniform_",
+    "lecun_normal_",
+    "lecun_trunc_normal_",
+    "lecun_uniform_",
+    "normal_",
+    "ones_",
+    "orthogonal_",
+    "sparse_",
+    "trunc_normal_",
+    "uniform_",
+    "variance_scaling_",
+    "xavier_normal_",
+    "xavier_trunc_normal_",
+    "xavier_uniform_",
+    "zeros_",
+]
 
 T = TypeVar("T", bound=Tensor)
 FanMode = Literal["fan_in", "fan_out", "fan_avg"]
 Distribution = Literal["normal", "trunc_normal", "uniform"]
-Nonlinearity = Literal[
-    "linear", "sigmoid", "tanh", "relu", "leaky_relu", "selu", "gelu", "silu", "softmax"
-]
-
 # Standard deviation of a unit normal distribution cut off at two deviations.
 TRUNCATED_STD = 0.87962566103423978
 
@@ -55,36 +81,21 @@ def fans(weight: Tensor) -> tuple[int, int]:
     return weight.shape[1] * receptive, weight.shape[0] * receptive
 
 
-def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """Return the factor by which weights make up for what an activation does to the variance.
-
-    Args:
-        nonlinearity: ``linear``, ``conv1d`` ..., ``sigmoid``, ``tanh``, ``relu``,
-            ``leaky_relu``, ``selu``, ``gelu``, ``silu``.
-        param: The negative slope of ``leaky_relu`` (default 0.01).
-
-    Returns:
-        1, 5/3 for tanh, √2 for relu, gelu and silu, √(2 / (1 + slope²)) for leaky_relu,
-        3/4 for selu.
-
-    Raises:
-        ArgumentError: The name is unknown.
-    """
-    linear = ("linear", "identity", "sigmoid", "softmax")
-    convolutions = tuple(f"conv{t}{d}d" for t in ("", "_transpose") for d in (1, 2, 3))
-    gains = dict.fromkeys((*linear, *convolutions), 1.0)
-    gains |= {"tanh": 5 / 3, "selu": 0.75}
-    gains |= dict.fromkeys(("relu", "gelu", "silu"), math.sqrt(2))
-    if nonlinearity == "leaky_relu":
-        slope = 0.01 if param is None else param
-        return math.sqrt(2 / (1 + slope**2))
-    if nonlinearity not in gains:
-        raise unknown_word("nonlinearity", nonlinearity, [*gains, "leaky_relu"])
-    return gains[nonlinearity]
+# Model files written for PyTorch reach for it under this name.
+_calculate_fan_in_and_fan_out = fans
 
 
 def uniform_(tensor: T, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> T:
-    """Fill with numbers drawn uniformly from [a, b)."""
+    """Fill with numbers drawn uniformly from [a, b): mean (a + b) / 2, variance (b - a)² / 12.
+
+    Raises:
+        ArgumentError: a is above b, or one of them is not finite.
+        DTypeError: The tensor does not hold real numbers.
+    """
+    _expect_floating("uniform_", tensor)
+    if not -math.inf < a <= b < math.inf:
+        hint = f"uniform_(tensor, {b}, {a})" if b < a else ""
+        raise ArgumentError(f"uniform_: from a={a} to b={b} is no finite range", hint=hint)
     with no_grad():
         drawn = rand(tensor.shape, dtype=tensor.dtype, generator=generator)
         return tensor.copy_(drawn * (b - a) + a)
@@ -97,7 +108,9 @@ def normal_(
 
     Raises:
         ArgumentError: ``std`` is negative, infinite or NaN.
+        DTypeError: The tensor does not hold real numbers.
     """
+    _expect_floating("normal_", tensor)
     if not (std >= 0 and math.isfinite(std)):
         raise ArgumentError(f"normal_: std is {std}, expected a finite number of at least 0")
     with no_grad():
@@ -117,7 +130,9 @@ def trunc_normal_(
 
     Raises:
         ArgumentError: ``std`` is not positive, or next to nothing lies between a and b.
+        DTypeError: The tensor does not hold real numbers.
     """
+    _expect_floating("trunc_normal_", tensor)
     with no_grad():
         drawn = truncated_normal(
             *(mean, std, a, b), tensor.shape, dtype=tensor.dtype, generator=generator
@@ -148,7 +163,8 @@ def eye_(tensor: T) -> T:
         ShapeError: The tensor is not a matrix.
     """
     if tensor.ndim != 2:
-        raise ShapeError(f"eye_: {tensor.spec} is not a matrix")
+        hint = "nn.init.dirac_ for the weight of a convolution" if tensor.ndim > 2 else ""
+        raise ShapeError(f"eye_: {tensor.spec} is not a matrix", hint=hint)
     with no_grad():
         return tensor.copy_(call("eye", *tensor.shape, dtype=tensor.dtype))
 
@@ -175,12 +191,13 @@ def variance_scaling_(
             every function here that draws.
 
     Raises:
-        ArgumentError: An unknown word, or the scale is not positive.
-        ShapeError: The tensor has fewer than two axes.
+        ArgumentError: An unknown word, or the scale is not a positive finite number.
+        ShapeError: The tensor has fewer than two axes, or none of the inputs (outputs) that the
+            fan counts.
     """
-    if not scale > 0:
+    if not 0 < scale < math.inf:
         raise ArgumentError(f"variance_scaling_: scale is {scale}, expected a positive number")
-    std = math.sqrt(scale / max(1.0, _fan(tensor, mode)))
+    std = math.sqrt(scale / _fan(tensor, mode))
     if distribution == "normal":
         return normal_(tensor, 0.0, std, generator)
     if distribution == "uniform":
@@ -192,6 +209,9 @@ def variance_scaling_(
     raise unknown_word("distribution", distribution, ("normal", "trunc_normal", "uniform"))
 
 
+# --- the named rules --------------------------------------------------------------------------
+
+
 def xavier_uniform_(tensor: T, gain: float = 1.0, generator: Generator | None = None) -> T:
     """Fill uniformly with variance 2 gain² / (fan_in + fan_out) (Glorot & Bengio 2010)."""
     return variance_scaling_(tensor, gain**2, "fan_avg", "uniform", generator)
@@ -200,6 +220,11 @@ def xavier_uniform_(tensor: T, gain: float = 1.0, generator: Generator | None = 
 def xavier_normal_(tensor: T, gain: float = 1.0, generator: Generator | None = None) -> T:
     """Fill normally with variance 2 gain² / (fan_in + fan_out) (Glorot & Bengio 2010)."""
     return variance_scaling_(tensor, gain**2, "fan_avg", "normal", generator)
+
+
+def xavier_trunc_normal_(tensor: T, gain: float = 1.0, generator: Generator | None = None) -> T:
+    """Fill with variance 2 gain² / (fan_in + fan_out), normal within two deviations."""
+    return variance_scaling_(tensor, gain**2, "fan_avg", "trunc_normal", generator)
 
 
 def kaiming_uniform_(
@@ -217,9 +242,8 @@ def kaiming_uniform_(
         mode: ``fan_in`` keeps the variance forwards, ``fan_out`` backwards.
         nonlinearity: The activation that follows; see `calculate_gain`.
     """
-    return variance_scaling_(
-        tensor, calculate_gain(nonlinearity, a) ** 2, mode, "uniform", generator
-    )
+    scale = calculate_gain(nonlinearity, a) ** 2
+    return variance_scaling_(tensor, scale, mode, "uniform", generator)
 
 
 def kaiming_normal_(
@@ -230,9 +254,20 @@ def kaiming_normal_(
     generator: Generator | None = None,
 ) -> T:
     """Fill normally with variance gain² / fan (He et al. 2015); see `kaiming_uniform_`."""
-    return variance_scaling_(
-        tensor, calculate_gain(nonlinearity, a) ** 2, mode, "normal", generator
-    )
+    scale = calculate_gain(nonlinearity, a) ** 2
+    return variance_scaling_(tensor, scale, mode, "normal", generator)
+
+
+def kaiming_trunc_normal_(
+    tensor: T,
+    a: float = 0.0,
+    mode: FanMode = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> T:
+    """Fill with variance gain² / fan, normal within two deviations; see `kaiming_uniform_`."""
+    scale = calculate_gain(nonlinearity, a) ** 2
+    return variance_scaling_(tensor, scale, mode, "trunc_normal", generator)
 
 
 def lecun_uniform_(tensor: T, generator: Generator | None = None) -> T:
@@ -245,6 +280,14 @@ def lecun_normal_(tensor: T, generator: Generator | None = None) -> T:
     return variance_scaling_(tensor, 1.0, "fan_in", "normal", generator)
 
 
+def lecun_trunc_normal_(tensor: T, generator: Generator | None = None) -> T:
+    """Fill with variance 1 / fan_in, normal within two deviations."""
+    return variance_scaling_(tensor, 1.0, "fan_in", "trunc_normal", generator)
+
+
+# --- structures -------------------------------------------------------------------------------
+
+
 def orthogonal_(tensor: T, gain: float = 1.0, generator: Generator | None = None) -> T:
     """Fill with a (semi-)orthogonal matrix, drawn uniformly among them (Saxe et al. 2014).
 
@@ -255,7 +298,11 @@ def orthogonal_(tensor: T, gain: float = 1.0, generator: Generator | None = None
         ShapeError: The tensor has fewer than two axes.
     """
     if tensor.ndim < 2:
-        raise ShapeError(f"orthogonal_: {tensor.spec} has fewer than two axes")
+        raise ShapeError(
+            f"orthogonal_: {tensor.spec} has fewer than two axes",
+            hint="fill vectors with nn.init.zeros_, ones_, constant_, normal_ or uniform_",
+        )
+    _expect_floating("orthogonal_", tensor)
     rows = tensor.shape[0]
     columns = math.prod(tensor.shape[1:])
     if rows == 0 or columns == 0:
@@ -269,20 +316,69 @@ def orthogonal_(tensor: T, gain: float = 1.0, generator: Generator | None = None
         return tensor.copy_(from_numpy(values).to(tensor.dtype))
 
 
-def default_variance(nonlinearity: str, slope: float, fan_in: float, fan_out: float) -> float:
-    """Return the variance of a layer's first weights for the activation that follows it.
+def dirac_(tensor: T, groups: int = 1) -> T:
+    """Fill a convolution's weight so that it gives back its input.
 
-    He for the ReLU family (relu, leaky_relu, gelu, silu), Xavier for sigmoid and tanh, LeCun
-    where no activation follows, and for selu, whose own scaling is derived from it.
+    Output channel i of each group copies input channel i, as far as there are both.
+
+    Args:
+        tensor: [outputs, inputs, *kernel] with one to three spatial axes.
+        groups: Number of groups of the convolution.
+
+    Raises:
+        ShapeError: The tensor has not three to five axes.
+        ArgumentError: The outputs do not split into the groups.
     """
-    if nonlinearity in ("relu", "leaky_relu", "gelu", "silu"):
-        return calculate_gain(nonlinearity, slope) ** 2 / max(1.0, fan_in)
-    if nonlinearity in ("sigmoid", "tanh"):
-        return 2.0 / max(1.0, fan_in + fan_out)
-    if nonlinearity in ("linear", "selu", "softmax"):
-        return 1.0 / max(1.0, fan_in)
-    known = ("linear", "sigmoid", "tanh", "relu", "leaky_relu", "selu", "gelu", "silu", "softmax")
-    raise unknown_word("nonlinearity", nonlinearity, known)
+    if not 3 <= tensor.ndim <= 5:
+        raise ShapeError(
+            f"dirac_: {tensor.spec} is not the weight of a convolution [outputs, inputs, *kernel]",
+            hint="nn.init.eye_ for a matrix" if tensor.ndim == 2 else "",
+        )
+    if groups < 1 or tensor.shape[0] % groups:
+        raise ArgumentError(
+            f"dirac_: {tensor.shape[0]} outputs do not split into groups={groups} of equal size"
+        )
+    values = np.zeros(tensor.shape)
+    each = tensor.shape[0] // groups
+    middle = tuple(size // 2 for size in tensor.shape[2:])
+    for group in range(groups):
+        for channel in range(min(each, tensor.shape[1])):
+            values[(group * each + channel, channel, *middle)] = 1.0
+    with no_grad():
+        return tensor.copy_(from_numpy(values).to(tensor.dtype))
+
+
+def sparse_(tensor: T, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> T:
+    """Fill a matrix normally, with a part of each column 0 (Martens 2010).
+
+    Args:
+        tensor: [outputs, inputs].
+        sparsity: Part of each column that is 0, from 0 to 1; the number is rounded up.
+        std: Standard deviation of the rest.
+        generator: Source of random numbers (default: the one that `manual_seed` seeds).
+
+    Raises:
+        ShapeError: The tensor is not a matrix.
+        ArgumentError: The sparsity is not from 0 to 1, or ``std`` is negative or not finite.
+    """
+    if tensor.ndim != 2:
+        raise ShapeError(f"sparse_: {tensor.spec} is not a matrix")
+    if not 0.0 <= sparsity <= 1.0:
+        raise ArgumentError(f"sparse_: sparsity is {sparsity}, expected 0 to 1")
+    rows = tensor.shape[0]
+    normal_(tensor, 0.0, std, generator)
+    with no_grad():
+        order = rand(tensor.shape, dtype="float64", generator=generator).argsort(0).argsort(0)
+        kept = (order >= math.ceil(sparsity * rows)).to(tensor.dtype)
+        return tensor.mul_(kept)
+
+
+def _expect_floating(op: str, tensor: Tensor) -> None:
+    if not tensor.dtype.is_floating:
+        raise DTypeError(
+            f"{op}: tensor {tensor.spec} cannot hold real numbers",
+            hint="x.float() makes a copy that can",
+        )
 
 
 def _fan(weight: Tensor, mode: str) -> float:
@@ -290,4 +386,10 @@ def _fan(weight: Tensor, mode: str) -> float:
     known = {"fan_in": float(fan_in), "fan_out": float(fan_out), "fan_avg": (fan_in + fan_out) / 2}
     if mode not in known:
         raise unknown_word("mode", mode, known)
+    if not known[mode]:
+        side = "outputs" if mode == "fan_out" else "inputs"
+        raise ShapeError(
+            f"init: {mode} of weight {weight.spec} is 0: there are no {side} to sum over",
+            hint="leave weights without elements as they are",
+        )
     return known[mode]

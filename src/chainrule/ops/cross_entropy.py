@@ -7,6 +7,7 @@ logarithms of probabilities are never formed, whatever the size of the scores.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -29,10 +30,11 @@ from chainrule.graph.tensor import Tensor
 from chainrule.graph.traced import is_traced, require
 from chainrule.ops.caution import caution
 from chainrule.ops.elementwise import floating
-from chainrule.ops.losses import reduced
+from chainrule.ops.loss_parts import reduced
+from chainrule.ops.losses_binary import expect_focus, focused
 from chainrule.ops.softmax import log_softmax, shifted
 
-__all__ = ["cross_entropy", "nll_loss"]
+__all__ = ["cross_entropy", "focal_loss", "nll_loss"]
 
 # How far the sum of a row may be from 1 for it to pass as probabilities: float16 softmax's error.
 _PROBABILITY_TOLERANCE = 1e-3
@@ -102,7 +104,7 @@ def cross_entropy(
 
     Returns:
         A 0-d tensor, or for ``"none"`` one of the input's shape without C. A mean over nothing
-        (all ignored) is NaN.
+        (all ignored) is NaN. Its derivative with respect to the scores: softmax(input) - target.
 
     Raises:
         ShapeError: Scores and targets do not belong together.
@@ -156,6 +158,64 @@ def nll_loss(
     `cross_entropy` is both in one; see there for the arguments.
     """
     op = "nll_loss"
+    x, classes = _scores_and_classes(op, input, target, weight, ignore_index)
+    return _weighted(op, -_picked(x, classes), classes, weight, reduction)
+
+
+def _focal_samples() -> Iterable[Sample]:
+    classes, weight = In(kind="int", values=(1, -100, 0)), In((4,), 0.5, 2.0)
+    return (
+        sample((3, 4), In(kind="int", values=(1, 3, 0))),
+        sample((3, 4), classes, weight, gamma=1.5, name="weighted"),
+        sample((3, 4), classes, gamma=0.0, reduction="sum", name="no focus"),
+        sample((2, 3, 2), In(kind="int", values=((0, 2), (1, 1))), reduction="none"),
+    )
+
+
+@composite(_focal_samples)
+def focal_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    gamma: float = 2.0,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Return the focal loss of classes: -(1 - p)^gamma ln p, with p = softmax(input)[target].
+
+    Examples that are right already count little. With ``gamma=0`` it is `cross_entropy`; of
+    yes/no predictions: `sigmoid_focal_loss`.
+
+    Args:
+        input: Scores (logits) as for `cross_entropy`.
+        target: Classes as integers.
+        weight: Weight of each class [C] (the paper's alpha).
+        gamma: How strongly easy examples are left out; 0 or more.
+        ignore_index: A target that does not count.
+        reduction: ``"mean"`` (weighted by the weights of the targets), ``"sum"``, or ``"none"``.
+
+    Raises:
+        ShapeError: Scores and targets do not belong together.
+        IndexRangeError: A target is not a class.
+        ArgumentError: ``gamma`` is negative.
+        DTypeError: The targets are no integers.
+
+    Source: Lin, Goyal, Girshick, He & Dollár 2017, "Focal loss for dense object detection".
+    """
+    op = "focal_loss"
+    x, classes = _scores_and_classes(op, input, target, weight, ignore_index)
+    expect_focus(op, gamma)
+    lowered = shifted(x, classes.axis)
+    losses = lowered.exp().sum(classes.axis).log() - _picked(lowered, classes)
+    losses = focused(losses, -(-losses).expm1(), gamma)
+    return _weighted(op, losses, classes, weight, reduction)
+
+
+def _scores_and_classes(
+    op: str, input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int
+) -> tuple[Tensor, Classes]:
+    """Return scores and checked integer targets."""
     expect_tensor(op, "input", input)
     expect_tensor(op, "target", target)
     x = floating(input)
@@ -166,8 +226,7 @@ def nll_loss(
             f"{op}: target {target.spec} holds real numbers, expected classes as integers",
             hint="target.long()",
         )
-    classes = _classes(op, x, target, axis, ignore_index)
-    return _weighted(op, -_picked(x, classes), classes, weight, reduction)
+    return x, _classes(op, x, target, axis, ignore_index)
 
 
 def _hard(
@@ -243,7 +302,10 @@ def _soft(
         t = t * (1.0 - smoothing) + smoothing / number
     if weight is not None:
         t = t * _along_classes(weight, x, axis)
-    losses = -(t * log_softmax(x, axis)).sum(axis)
+    logarithms = log_softmax(x, axis)
+    # A class that neither is nor may be the target: 0 ln 0 is 0, not 0 times -inf.
+    absent = (t == 0) & (logarithms == -math.inf)
+    losses = -(t * call("where", absent, 0.0, logarithms)).sum(axis)
     return reduced(op, losses, reduction)
 
 
