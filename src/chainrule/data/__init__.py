@@ -8,6 +8,7 @@ from __future__ import annotations
 from chainrule.data.dataset import Dataset, Subset, TensorDataset
 from chainrule.data.examples import Columns, Examples, Source
 from chainrule.data.loader import DataLoader
+from chainrule.data.mixing import CutMix, MixedLoader, MixUp
 from chainrule.data.named import NAMED_SETS
 from chainrule.data.open import open_examples, open_source
 from chainrule.data.pipeline import Pipeline
@@ -17,9 +18,12 @@ from chainrule.data.split import kfold, train_valid_test_split
 __all__ = [
     "NAMED_SETS",
     "Columns",
+    "CutMix",
     "DataLoader",
     "Dataset",
     "Examples",
+    "MixUp",
+    "MixedLoader",
     "Pipeline",
     "Source",
     "Split",

@@ -27,12 +27,10 @@ class Norm(Module):
     Attributes:
         weight: The learned scale, or None.
         bias: The learned shift, or None.
-        eps: Added to the variance, so that what is constant does not divide by 0.
     """
 
     weight: Parameter | None
     bias: Parameter | None
-    eps: float
 
     def _make_affine(
         self, shape: tuple[int, ...], dtype: DType, *, scale: bool, bias: bool
@@ -49,51 +47,39 @@ class Norm(Module):
                 self.bias.fill_(0.0)
 
 
-class BatchNorm(Norm):
-    """Batch normalisation (Ioffe & Szegedy 2015): the base class of `BatchNorm1d`, `2d`, `3d`.
-
-    In training each channel is normalised by mean and variance of the batch, and running means of
-    both are kept; in use (`Module.eval`) by those.
-
-    Args:
-        num_features: C, the number of channels.
-        eps: Added to the variance.
-        momentum: Share of the new value in the running ones; None: the plain mean of all so far.
-        affine: Whether scale and shift are learned.
-        track_running_stats: Whether running statistics are kept; if not, the batch's are used
-            always.
-        bias: Whether there is a shift (with ``affine``).
-        dtype: Type of the parameters (default float32).
-        device: Where they live.
+class ChannelNorm(Norm):
+    """Base class of layers that normalise channels and may keep running statistics.
 
     Attributes:
         running_mean: [C], or None.
         running_var: [C], or None.
         num_batches_tracked: How many batches have entered them, or None.
-
-    Raises:
-        ArgumentError: ``num_features`` is no positive integer, or a number is out of range.
     """
 
     axes: tuple[int, ...]
     layout: str
+    family: str
+    num_features: int
+    eps: float
+    momentum: float | None
+    affine: bool
+    track_running_stats: bool
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
 
-    def __init__(
+    def _set_up(
         self,
         num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
+        eps: float,
+        momentum: float | None,
+        affine: bool,
+        track_running_stats: bool,
         *,
-        bias: bool = True,
-        dtype: DTypeLike | None = None,
-        device: str | None = None,
+        bias: bool,
+        dtype: DTypeLike | None,
+        device: str | None,
     ) -> None:
-        super().__init__()
         name = type(self).__name__
         self.num_features = arguments.integer(name, "num_features", num_features)
         self.eps = arguments.number(name, "eps", eps, low=0.0)
@@ -122,6 +108,75 @@ class BatchNorm(Norm):
             if self.num_batches_tracked is not None:
                 self.num_batches_tracked.fill_(0)
 
+    def _check(self, input: Tensor) -> None:
+        if input.ndim not in self.axes:
+            name = type(self).__name__
+            other = {2: "1d", 3: "1d", 4: "2d", 5: "3d"}.get(input.ndim)
+            channels = input.shape[1] if input.ndim > 1 else self.num_features
+            raise ShapeError(
+                f"{name}: input {input.spec} has {input.ndim} axes, expected {self.layout}",
+                hint=f"nn.{self.family}{other}({channels})"
+                if other
+                else "add a batch axis: x[None]",
+            )
+
+    def scope_title(self) -> str:
+        """Return ``BatchNorm2d 16``."""
+        return f"{type(self).__name__} {self.num_features}"
+
+    def extra_repr(self) -> str:
+        """Return the arguments."""
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
+            f"affine={self.affine}, bias={self.bias is not None}, "
+            f"track_running_stats={self.track_running_stats}"
+        )
+
+
+class BatchNorm(ChannelNorm):
+    """Batch normalisation (Ioffe & Szegedy 2015): the base class of `BatchNorm1d`, `2d`, `3d`.
+
+    In training each channel is normalised by mean and variance of the batch, and running means of
+    both are kept; in use (`Module.eval`) by those.
+
+    Args:
+        num_features: C, the number of channels.
+        eps: Added to the variance.
+        momentum: Share of the new value in the running ones; None: the plain mean of all so far.
+        affine: Whether scale and shift are learned.
+        track_running_stats: Whether running statistics are kept; if not, the batch's are used
+            always.
+        bias: Whether there is a shift (with ``affine``).
+        dtype: Type of the parameters (default float32).
+        device: Where they live.
+
+    Attributes:
+        running_mean: [C], or None.
+        running_var: [C], or None.
+        num_batches_tracked: How many batches have entered them, or None.
+
+    Raises:
+        ArgumentError: ``num_features`` is no positive integer, or a number is out of range.
+    """
+
+    family = "BatchNorm"
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        *,
+        bias: bool = True,
+        dtype: DTypeLike | None = None,
+        device: str | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = (num_features, eps, momentum, affine, track_running_stats)
+        self._set_up(*sizes, bias=bias, dtype=dtype, device=device)
+
     def forward(self, input: Tensor) -> Tensor:
         """Return the normalised input [N, C, *S]."""
         self._check(input)
@@ -144,28 +199,6 @@ class BatchNorm(Norm):
             # Counted last, so that a batch which was refused does not count.
             tracked.add_(1)
         return result
-
-    def _check(self, input: Tensor) -> None:
-        if input.ndim not in self.axes:
-            name = type(self).__name__
-            other = {2: "1d", 3: "1d", 4: "2d", 5: "3d"}.get(input.ndim)
-            channels = input.shape[1] if input.ndim > 1 else self.num_features
-            raise ShapeError(
-                f"{name}: input {input.spec} has {input.ndim} axes, expected {self.layout}",
-                hint=f"nn.BatchNorm{other}({channels})" if other else "add a batch axis: x[None]",
-            )
-
-    def scope_title(self) -> str:
-        """Return ``BatchNorm2d 16``."""
-        return f"{type(self).__name__} {self.num_features}"
-
-    def extra_repr(self) -> str:
-        """Return the arguments."""
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={self.affine}, bias={self.bias is not None}, "
-            f"track_running_stats={self.track_running_stats}"
-        )
 
 
 class BatchNorm1d(BatchNorm):

@@ -70,6 +70,9 @@ def batch_norm(
 
     Source: Ioffe & Szegedy 2015, "Batch normalization".
     """
+    expect_tensor("batch_norm", "input", input)
+    if input.shape == (0,):  # nothing at all: PyTorch gives it back
+        return floating(input)
     _check_channels("batch_norm", input, running_mean, running_var, weight, bias)
     x = floating(input)
     wide = x.float() if x.dtype.is_half else x
