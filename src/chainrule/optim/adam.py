@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 
-from chainrule.core.errors import ArgumentError
 from chainrule.graph.conversion import call
 from chainrule.graph.tensor import Tensor
 from chainrule.graph.traced import after, number
-from chainrule.optim.optimizer import Group, Optimizer, Params, State, check_range
+from chainrule.optim.moments import decayed, running_means
+from chainrule.optim.optimizer import Group, Optimizer, Params, State
+from chainrule.optim.settings import check_betas, check_flag, check_range
 
 
 class Adam(Optimizer):
@@ -65,41 +66,29 @@ class Adam(Optimizer):
         """Raise ArgumentError unless a group's settings are in range."""
         for setting in ("lr", "eps", "weight_decay"):
             check_range(self.name, setting, group[setting])
-        betas = group["betas"]
-        if not isinstance(betas, tuple | list) or len(betas) != 2:
-            raise ArgumentError(f"{self.name}: betas is {betas!r}, expected two numbers")
-        for position, beta in enumerate(betas):
-            check_range(self.name, f"betas[{position}]", beta, high=1.0)
+        check_betas(self.name, group["betas"])
+        for setting in ("amsgrad", "maximize"):
+            check_flag(self.name, setting, group[setting])
 
     def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
         """Move one parameter."""
-        beta1, beta2 = group["betas"]
-        decay = group["weight_decay"]
-        value: Tensor = param
-        if decay and self.decoupled:
-            kept = number(lambda: 1.0 - group["lr"] * decay, param.dtype, "decay", id(group))
-            value = value * kept
-        elif decay:
-            grad = grad + decay * value
+        value, grad = decayed(param, grad, group, decoupled=self.decoupled)
         state.setdefault("step", 0)
-        mean = self.remembered(state, "exp_avg", param)
-        mean.mul_(beta1).add_(grad * (1.0 - beta1))
-        square = self.remembered(state, "exp_avg_sq", param)
-        square.mul_(beta2).add_(grad * (1.0 - beta2) * grad)
+        mean, square = running_means(self, param, grad, state, group)
         if group["amsgrad"]:
             largest = self.remembered(state, "max_exp_avg_sq", param)
             square = largest.copy_(call("maximum", largest, square))
 
         # The two corrections are numbers: applied to the step and to eps they cost nothing.
-        def correction2() -> float:
-            return math.sqrt(1.0 - beta2 ** (state["step"] + 1))
+        def correction(position: int) -> float:
+            return float(1.0 - group["betas"][position] ** (state["step"] + 1))
 
         def rate() -> float:
-            return float(group["lr"] * correction2() / (1.0 - beta1 ** (state["step"] + 1)))
+            return float(group["lr"] * math.sqrt(correction(1)) / correction(0))
 
         # Parameters that have made equally many steps will always have.
         key = (id(group), state["step"])
-        eps = number(lambda: group["eps"] * correction2(), param.dtype, "eps", key)
+        eps = number(lambda: group["eps"] * math.sqrt(correction(1)), param.dtype, "eps", key)
         step = mean / (square.sqrt() + eps) * number(rate, param.dtype, "rate", key)
         param.copy_(value - step)
         after(lambda: state.update(step=state["step"] + 1))

@@ -7,9 +7,9 @@ else about an optimizer stands here.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from operator import itemgetter
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ from chainrule.graph.autodiff import MIXED, USED
 from chainrule.graph.conversion import call
 from chainrule.graph.node import enable_grad, no_grad
 from chainrule.graph.tensor import Tensor, as_tensor
-from chainrule.graph.traced import clear_gradient, guard, untraced
+from chainrule.graph.traced import clear_gradient, guard, number, untraced
 from chainrule.ops.caution import caution
 
 Group = dict[str, Any]
@@ -55,8 +55,9 @@ class Optimizer(ABC):
         self._names: dict[Tensor, str] = {}
         self._warned = False
         self._version = 0
-        fixed = [name for name in defaults if name != "lr"]
-        self._fixed: Callable[[Group], object] = itemgetter(*fixed) if fixed else type
+        # Settings that compiled steps read anew at each call.
+        self.varying = {"lr"}
+        self._fixed = self._reader()
         groups = _as_groups(self.name, params)
         if not groups:
             raise ArgumentError(
@@ -69,6 +70,8 @@ class Optimizer(ABC):
 
     # What a saved state of one parameter must contain.
     keeps: ClassVar[tuple[str, ...]] = ()
+    # What of it are numbers, beside ``step``; the rest are tensors.
+    numbers: ClassVar[tuple[str, ...]] = ()
 
     # --- what a rule defines ----------------------------------------------------------------
 
@@ -83,13 +86,37 @@ class Optimizer(ABC):
         Settings that a schedule changes are read through `chainrule.graph.traced.number`.
         """
 
-    def remembered(self, state: State, name: str, param: Tensor) -> Tensor:
-        """Return a tensor of a parameter's state, which is zero before the first step."""
+    def remembered(self, state: State, name: str, param: Tensor, start: float = 0.0) -> Tensor:
+        """Return a tensor of a parameter's state, filled with ``start`` before the first step."""
         if name not in state:
             with untraced():  # in a compiled step it is there before the first call
-                state[name] = call("zeros_like", param.detach())
+                shape = self.shape_of(name, param)
+                state[name] = call("full", shape, start, dtype=param.dtype)
         found: Tensor = state[name]
         return found
+
+    def shape_of(self, name: str, param: Tensor) -> tuple[int, ...]:
+        """Return the shape of a tensor in a parameter's state."""
+        return param.shape
+
+    def read(
+        self, setting: str, param: Tensor, group: Group, value: Callable[[], float], label: str = ""
+    ) -> Tensor | float:
+        """Return a number that follows from a setting, anew at each call if it may change."""
+        if setting not in self.varying:
+            return value()
+        return number(value, param.dtype, label or setting, id(group))
+
+    def let_vary(self, setting: str) -> None:
+        """Let compiled steps read a setting at each call, as they do ``lr``; for schedules."""
+        if setting not in self.varying:
+            self.varying.add(setting)
+            self._fixed = self._reader()
+            self._version += 1
+
+    def _reader(self) -> Callable[[Group], object]:
+        fixed = [name for name in self.defaults if name not in self.varying]
+        return itemgetter(*fixed) if fixed else type
 
     # --- what users call --------------------------------------------------------------------
 
@@ -112,6 +139,7 @@ class Optimizer(ABC):
             with enable_grad():
                 loss = closure()
         guard(self._settings, f"a setting of {self.name}")
+        changed: list[State] = []
         with no_grad():
             for group in self.param_groups:
                 maximize = group.get("maximize", False)
@@ -124,8 +152,15 @@ class Optimizer(ABC):
                     if grad.origin == MIXED:
                         self._warn_of_mixed(param)
                     state = self.state.setdefault(param, {})
+                    changed.append(state)
                     self.update(param, -grad if maximize else grad, state, group)
                     grad.origin = USED
+        if changed and "step" in changed[0]:
+            # Numbers that follow from the number of steps are shared by those that had equally
+            # many; another function may let some of them step alone.
+            guard(
+                partial(_steps, changed), f"which parameters of {self.name} had equally many steps"
+            )
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -194,8 +229,16 @@ class Optimizer(ABC):
         return member
 
     def _settings(self) -> tuple[object, ...]:
-        """Return what a compiled step was made for: all settings but the learning rate."""
-        return (self._version, *map(self._fixed, self.param_groups))
+        """Return what a compiled step was made for: all settings but those that vary."""
+        settings = (self._version, *map(self._fixed, self.param_groups))
+        if len(self.varying) == 1:
+            return settings
+        # Without momentum a rule has other steps.
+        return settings + tuple(
+            bool(group[name])
+            for name in sorted(self.varying - {"lr"})
+            for group in self.param_groups
+        )
 
     def _check_gradient(self, param: Tensor, grad: Tensor) -> None:
         name = self._names[param]
@@ -298,13 +341,11 @@ class Optimizer(ABC):
         for key, value in kept.items():
             if value is None:
                 continue
-            tensor = as_tensor(value).detach()
-            if key == "step":
-                if tensor.size != 1 or not tensor.item() >= 0:
-                    raise StateError(f"{where}: step of {self._names[param]} is {value!r}")
-                state[key] = int(tensor.item())
+            if key == "step" or key in self.numbers:
+                state[key] = self._loaded_number(where, key, param, value)
                 continue
-            if tensor.shape != param.shape:
+            tensor = as_tensor(value).detach()
+            if tensor.shape != self.shape_of(key, param):
                 raise StateError(
                     f"{where}: {key} of {self._names[param]} is {tensor.spec}, the parameter is "
                     f"{param.spec}"
@@ -312,33 +353,18 @@ class Optimizer(ABC):
             state[key] = tensor.to(param.dtype)
         return state
 
+    def _loaded_number(self, where: str, key: str, param: Tensor, value: Any) -> float:
+        plain = value.item() if hasattr(value, "item") and value.ndim == 0 else value
+        if not isinstance(plain, int | float) or not plain >= 0:
+            raise StateError(f"{where}: {key} of {self._names[param]} is {value!r}")
+        return int(plain) if key == "step" else float(plain)
+
     def __repr__(self) -> str:
         lines = []
-        for number, group in enumerate(self.param_groups):
+        for position, group in enumerate(self.param_groups):
             settings = ", ".join(f"{k}={v}" for k, v in group.items() if k != "params")
-            lines.append(f"  group {number}: {len(group['params'])} parameters, {settings}")
+            lines.append(f"  group {position}: {len(group['params'])} parameters, {settings}")
         return "\n".join([f"{self.name}(", *lines, ")"])
-
-
-def check_range(
-    name: str, setting: str, value: Any, *, low: float = 0.0, high: float = math.inf
-) -> None:
-    """Check a numeric setting against its range; the upper end, where there is one, is outside.
-
-    Raises:
-        ArgumentError: It is no finite number, or out of range.
-    """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not (low <= value < high) or not math.isfinite(value):
-        wanted = f"at least {low:g}" if math.isinf(high) else f"from {low:g} to below {high:g}"
-        hint = ""
-        if isinstance(value, str):
-            hint = f"a number without quotes: {setting}={value}"
-        elif is_number and value < low == 0:
-            hint = f"{setting}={-value!r}"
-        raise ArgumentError(
-            f"{name}: {setting} is {value!r}, expected a number {wanted}", hint=hint
-        )
 
 
 def _as_groups(name: str, params: Any) -> list[Group]:
@@ -360,6 +386,18 @@ def _as_groups(name: str, params: Any) -> list[Group]:
     if members and all(isinstance(member, dict) for member in members):
         return members
     return [{"params": members}] if members else []
+
+
+_STEP = itemgetter("step")
+
+
+def _steps(states: list[State]) -> object:
+    """Return which states have seen equally many steps."""
+    counts = list(map(_STEP, states))
+    if len(set(counts)) == 1:
+        return None
+    order: dict[int, int] = {}
+    return tuple(order.setdefault(count, len(order)) for count in counts)
 
 
 def _snapshot(value: Any) -> Any:

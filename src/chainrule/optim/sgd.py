@@ -10,7 +10,8 @@ from __future__ import annotations
 from chainrule.core.errors import ArgumentError
 from chainrule.graph.tensor import Tensor
 from chainrule.graph.traced import after, number
-from chainrule.optim.optimizer import Group, Optimizer, Params, State, check_range
+from chainrule.optim.optimizer import Group, Optimizer, Params, State
+from chainrule.optim.settings import check_flag, check_momentum, check_range
 
 
 class SGD(Optimizer):
@@ -23,7 +24,7 @@ class SGD(Optimizer):
     Args:
         params: Parameters, or groups of them; see `Optimizer`.
         lr: Learning rate: length of a step.
-        momentum: Part of the last step that is kept.
+        momentum: Part of the last step that is kept; 1 or more is warned of.
         dampening: Part of the gradient that does not enter the momentum.
         weight_decay: Strength of the pull towards 0 (L2 penalty).
         nesterov: Whether the gradient is taken as if one step ahead.
@@ -68,8 +69,11 @@ class SGD(Optimizer):
 
     def check(self, group: Group) -> None:
         """Raise ArgumentError unless a group's settings are in range."""
-        for setting in ("lr", "momentum", "weight_decay"):
+        for setting in ("lr", "weight_decay"):
             check_range(self.name, setting, group[setting])
+        check_momentum(self.name, group["momentum"])
+        for setting in ("nesterov", "maximize"):
+            check_flag(self.name, setting, group[setting])
         check_range(self.name, "dampening", group["dampening"], low=float("-inf"))
         if group["nesterov"] and (group["momentum"] == 0 or group["dampening"] != 0):
             raise ArgumentError(
@@ -80,10 +84,10 @@ class SGD(Optimizer):
 
     def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
         """Move one parameter."""
-        momentum = group["momentum"]
         if group["weight_decay"]:
             grad = grad + group["weight_decay"] * param
-        if momentum:
+        if group["momentum"]:
+            momentum = self.read("momentum", param, group, lambda: group["momentum"])
             if "momentum_buffer" not in state:
                 self._fresh.add(param)
             velocity = self.remembered(state, "momentum_buffer", param)

@@ -13,7 +13,10 @@ import numpy as np
 from chainrule.core.errors import ArgumentError, ShapeError, StateError
 from chainrule.graph.tensor import Tensor, as_tensor, make
 
-__all__ = ["NOTHING", "Batch", "batches", "call_model", "input_batches", "length_of", "no_batches"]
+__all__ = [
+    *("NOTHING", "Batch", "batches", "call_model", "input_batches", "length_of", "no_batches"),
+    "set_epoch",
+]
 
 # Examples in a batch when `predict` is given an array instead of a loader.
 PREDICT_BATCH = 256
@@ -67,6 +70,12 @@ def input_batches(loader: Iterable[Any] | Tensor | np.ndarray[Any, Any]) -> Iter
 def call_model(model: Any, inputs: Any) -> Any:
     """Return the model's output; a tuple of inputs becomes several arguments."""
     return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+
+
+def set_epoch(loader: Any, epoch: int) -> None:
+    """Tell a loader which epoch comes, so that its order depends on nothing else."""
+    if hasattr(loader, "set_epoch"):
+        loader.set_epoch(epoch)
 
 
 def length_of(loader: Any) -> int | None:

@@ -128,7 +128,7 @@ class Keeper:
             raise _no_folder()
         state = self._checkpoints.load()
         where = str(self._checkpoints.folder / "last.json")
-        if set(state) != set(KEYS):
+        if set(state) - {"extras"} != set(KEYS):
             raise DataError(f"{where}: holds {sorted(state)}, expected {sorted(KEYS)}")
         counters = counters_from_state(state["counters"], where)
         self.monitor.load_state_dict(state["monitor"], where)
@@ -214,17 +214,21 @@ class Keeper:
         if self._log is not None:
             self.counters.log_bytes = self._log.append(rows)
 
-    def observe(self, rows: list[Row]) -> None:
-        """Find out whether the epoch of these rows was the best, and keep its weights if so."""
+    def observe(self, rows: list[Row]) -> float | None:
+        """Find out whether the epoch of these rows was the best, and keep its weights if so.
+
+        Returns:
+            The figure that is monitored.
+        """
         watched = self.monitor
         split, figure = watched.split_and_figure(len(rows) > 1)
         value = {row["split"]: row for row in rows}[split].get(figure)
         higher = self.measures.higher_is_better(figure)
         row = rows[0]
         if not watched.observe(value, epoch=row["epoch"], step=row["step"], higher=higher):
-            return
+            return value
         best = BestModel(
-            self.parts.model.state_dict(),
+            self.parts.extras.measured.state_dict(),
             epoch=watched.best_epoch or 0,
             step=watched.best_step,
             monitor=f"{split}.{figure}",
@@ -234,6 +238,7 @@ class Keeper:
             self._checkpoints.save_best(best)
         else:
             self._best = best
+        return value
 
     def history(self, *, interrupted: bool) -> History:
         """Return what has been recorded."""

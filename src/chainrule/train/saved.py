@@ -23,6 +23,7 @@ from chainrule.nn.module import Module
 from chainrule.ops.generator import default_generator
 from chainrule.optim.lr_scheduler import LRScheduler
 from chainrule.optim.optimizer import Optimizer
+from chainrule.train.extras import Extras
 
 __all__ = [
     *("KEYS", "Counters", "Parts", "counters_from_state", "counters_to_state", "loader_state"),
@@ -73,6 +74,7 @@ class Parts:
     optimizer: Optimizer
     schedule: LRScheduler | None
     keep_gradients: bool
+    extras: Extras
     loaders: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -91,6 +93,7 @@ class Parts:
             "random": random_state(),
             "loaders": {name: loader_state(loader) for name, loader in self.loaders.items()},
             "gradients": self._gradients(),
+            **self.extras.gather(),
         }
 
     def put_back(self, state: Mapping[str, Any], where: str) -> None:
@@ -119,6 +122,7 @@ class Parts:
             raise DataError(
                 f"{where}: does not fit: {error.message}", context=error.context, hint=error.hint
             ) from error
+        self.extras.put_back(state, where)
         self._put_gradients(state["gradients"])
         set_random_state(state["random"], where)
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from chainrule.graph.tensor import Tensor
-from chainrule.train.batches import call_model
 
 if TYPE_CHECKING:
     from chainrule.train.trainer import Trainer
@@ -34,7 +33,7 @@ def train_step(trainer: Trainer, inputs: Any, targets: Any) -> tuple[Any, Tensor
         The model's output and the loss.
     """
     trainer.optimizer.zero_grad()
-    output = call_model(trainer.model, inputs)
+    output = trainer.forward(inputs)
     loss = trainer.loss(output, targets)
     trainer.backward(loss)
     trainer.update()

@@ -14,26 +14,21 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from chainrule.core.dtype import Array
-from chainrule.core.errors import ArgumentError, ChainruleError, unknown_word
+from chainrule.core.errors import ArgumentError, ChainruleError
 from chainrule.graph.explain import hide_own_frames
 from chainrule.graph.tensor import Tensor
 from chainrule.graph.traced import is_traced, require
 from chainrule.nn.module import Module
-from chainrule.nn.utils import clip_grad_norm_
+from chainrule.nn.utils.clipping import clip_grad_norm_
 from chainrule.ops.generator import manual_seed
 from chainrule.optim.lr_scheduler import LRScheduler
 from chainrule.optim.optimizer import Optimizer
 from chainrule.train import evaluation
-from chainrule.train.batches import (
-    NOTHING,
-    Batch,
-    batches,
-    length_of,
-    no_batches,
-)
+from chainrule.train.averaging import Averaging
+from chainrule.train.batches import NOTHING, Batch, batches, length_of, no_batches, set_epoch
 from chainrule.train.checks import (
     DivergenceError,
     check_depends,
@@ -44,6 +39,7 @@ from chainrule.train.checks import (
 )
 from chainrule.train.compiled import WhereItCan
 from chainrule.train.events import Event, EventList, Span
+from chainrule.train.extras import Extras
 from chainrule.train.history import History
 from chainrule.train.interruption import Interruption, Stopped
 from chainrule.train.keeper import Keeper
@@ -51,7 +47,9 @@ from chainrule.train.log import Row
 from chainrule.train.measures import Loss, Measures, checked_loss
 from chainrule.train.metrics import Metrics
 from chainrule.train.monitor import Mode, Monitor
+from chainrule.train.pace import Every, Pace
 from chainrule.train.progress import Progress
+from chainrule.train.regularizers import Regularizer
 from chainrule.train.saved import Parts, loader_state, random_state, set_random_state
 from chainrule.train.step import Step, train_step
 
@@ -72,8 +70,12 @@ class Trainer:
             objects, as a list or by name.
         watch: Other losses by name, measured but not trained on.
         schedule: Changes the learning rate: ``optim.lr_scheduler.CosineAnnealingLR(...)``.
-        schedule_every: Whether the schedule counts epochs or steps (batches).
+        schedule_every: Whether the schedule counts epochs or steps (batches). A
+            ``ReduceLROnPlateau`` is given the figure that is monitored.
         clip_norm: Largest norm of all gradients together; longer ones are scaled down.
+        regularizers: Penalties, noise, bounds: ``[train.L2(1e-4), train.MaxNorm(3.0)]``.
+        average: Averages the weights: ``train.ema(model)``; validation, `evaluate`, `predict` and
+            the best weights are then those of the average.
         step: What is done with a batch; see `train_step`.
         monitor: The figure by which the best epoch is chosen: ``loss``, ``accuracy``, ... of the
             validation part if there is one; ``train.loss`` and ``valid.loss`` say which.
@@ -116,8 +118,10 @@ class Trainer:
         metrics: Metrics = (),
         watch: Mapping[str, Loss] | None = None,
         schedule: LRScheduler | None = None,
-        schedule_every: Literal["epoch", "step"] = "epoch",
+        schedule_every: Every = "epoch",
         clip_norm: float | None = None,
+        regularizers: Iterable[Regularizer] = (),
+        average: Averaging | None = None,
         step: Step = train_step,
         monitor: str = "loss",
         mode: Mode = "auto",
@@ -130,8 +134,6 @@ class Trainer:
         compile: bool = True,
     ) -> None:
         check_parts(model, optimizer)
-        if schedule_every not in ("epoch", "step"):
-            raise unknown_word("schedule_every", str(schedule_every), ("epoch", "step"))
         if clip_norm is not None and not clip_norm > 0:
             raise ArgumentError(f"Trainer: clip_norm is {clip_norm}, expected a positive number")
         self.model = model
@@ -141,7 +143,8 @@ class Trainer:
         self.clip_norm = clip_norm
         self.events: EventList[Trainer] = EventList()
         self.interrupted = False
-        self._schedule_every = schedule_every
+        self._pace = Pace(schedule, schedule_every)
+        self._extras = Extras(model, regularizers, average)
         self._step = step
         self._compile = compile
         self._fast_step = WhereItCan(partial(step, self), self._say_eager)
@@ -150,7 +153,7 @@ class Trainer:
         self._monitor = Monitor(monitor, mode=mode, patience=patience, min_delta=min_delta)
         self._keeper = Keeper(
             None if out is None else Path(out),
-            Parts(model, loss, optimizer, schedule, keep_gradients=step is not train_step),
+            Parts(model, loss, optimizer, schedule, step is not train_step, self._extras),
             self._measures,
             self._monitor,
             checkpoint_seconds,
@@ -289,15 +292,20 @@ class Trainer:
         """Return loss, watched losses and metrics over a loader; see `chainrule.train.evaluate`."""
         sums = self._measures.state_dict()
         try:
-            return evaluation.measure(self.model, loader, self._measures, compile=self._compile)
+            model = self._extras.measured
+            return evaluation.measure(model, loader, self._measures, compile=self._compile)
         finally:
             self._measures.load_state_dict(sums, "trainer")
 
     def predict(self, loader: Loader | Tensor | Array) -> Array:
         """Return the model's outputs for all examples; see `chainrule.train.predict`."""
-        return evaluation.predict(self.model, loader, compile=self._compile)
+        return evaluation.predict(self._extras.measured, loader, compile=self._compile)
 
     # --- what steps call ----------------------------------------------------------------------
+
+    def forward(self, inputs: Any) -> Any:
+        """Return the model's output; a tuple of inputs becomes several arguments."""
+        return self._extras.forward(inputs)
 
     def backward(self, loss: Tensor) -> None:
         """Compute the gradients of a loss, after checking that it can be learned from.
@@ -310,10 +318,10 @@ class Trainer:
         if is_traced(loss):
             # Where it fails, the step is repeated eagerly, which says all there is to say.
             require(loss.isfinite().all(), DivergenceError("the loss is not finite"))
-            loss.backward()
+            self._extras.backward(loss)
         else:
             with self._span("backward", self.steps_done + 1, loss=self._finite(loss)):
-                loss.backward()
+                self._extras.backward(loss)
         if not self._gradients_checked:
             check_received_gradients(self.model)
             self._gradients_checked = True
@@ -324,7 +332,7 @@ class Trainer:
             if self.clip_norm is not None:
                 groups = self.optimizer.param_groups
                 clip_grad_norm_([p for group in groups for p in group["params"]], self.clip_norm)
-            self.optimizer.step()
+            self._extras.update(self.optimizer)
 
     def _run_step(self, batch: Batch) -> tuple[Any, Any]:
         """Do a step, natively unless somebody wants to look into it."""
@@ -364,6 +372,7 @@ class Trainer:
         counters = self._keeper.counters
         with self._span("epoch", counters.epoch + 1) as event:
             self._progress.begin_epoch(counters.epoch + 1, length_of(train), counters.batch)
+            self._extras.begin_epoch(counters.epoch)
             if counters.train_row is None:
                 self._train(train)
             rows = [counters.train_row or {}]
@@ -371,9 +380,7 @@ class Trainer:
                 rows.append(self._validate(valid))
             event.results = {row["split"]: row for row in rows}
             self._keeper.append(rows)
-            self._keeper.observe(rows)
-            if self.schedule is not None and self._schedule_every == "epoch":
-                self.schedule.step()
+            self._pace.after_epoch(self._keeper.observe(rows))
             self._progress.end_epoch(rows, self._measures.names)
 
     def _train(self, loader: Any) -> None:
@@ -382,7 +389,7 @@ class Trainer:
         skipped = counters.batch if loader_state(loader) is None else 0
         if not counters.batch:
             measures.reset()
-        _set_epoch(loader, counters.epoch)
+        set_epoch(loader, counters.epoch)
         self.model.train()
         now = time.perf_counter()
         with closing(batches(loader, "train")) as source:
@@ -397,8 +404,7 @@ class Trainer:
                     event.loss = counters.last_loss = self._finite(loss)
                     counters.step += 1
                     counters.batch += 1
-                    if self.schedule is not None and self._schedule_every == "step":
-                        self.schedule.step()
+                    self._pace.after_step()
                     measures.update(event.output, batch, event.loss)
                     event.step = counters.step
                 before, now = now, time.perf_counter()
@@ -409,20 +415,21 @@ class Trainer:
         if not counters.batch:
             raise no_batches(loader, "train", counters.epoch + 1)
         self._keeper.check_weights()
+        self._extras.end_epoch()
         counters.train_row = self._keeper.row("train", measures.compute(), counters.seconds)
 
     def _validate(self, loader: Any) -> Row:
         """Run through the validation data; return its row."""
         self._between_steps()
         counters, measures = self._keeper.counters, self._measures
-        before = random_state(), loader_state(loader)
-        _set_epoch(loader, counters.epoch)
+        before, model = (random_state(), loader_state(loader)), self._extras.measured
+        set_epoch(loader, counters.epoch)
         measures.reset()
         began = time.perf_counter()
         try:
             with (
                 self._span("validation", counters.epoch + 1) as event,
-                evaluation.evaluating(self.model),
+                evaluation.evaluating(model),
                 closing(batches(loader, "valid")) as source,
             ):
                 for number, batch in enumerate(source, 1):
@@ -430,7 +437,7 @@ class Trainer:
                     with self._span("validation_batch", number) as inner:
                         inner.batch = number
                         inner.output = evaluation.run_model(
-                            self.model, batch.inputs, compile=self._compile
+                            model, batch.inputs, compile=self._compile
                         )
                         measures.update(inner.output, batch)
                     self._interruption.check()
@@ -491,9 +498,3 @@ class Trainer:
             loss=loss,
         )
         return Span(self.events, part, event)
-
-
-def _set_epoch(loader: Any, epoch: int) -> None:
-    """Tell a loader which epoch comes, so that its order depends on nothing else."""
-    if hasattr(loader, "set_epoch"):
-        loader.set_epoch(epoch)
