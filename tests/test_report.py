@@ -9,7 +9,6 @@ import math
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from report_samples import checked_svg
 
 from chainrule.core.errors import ArgumentError, DataError, MissingExtraError
 from chainrule.report import Diagram, DiagramNode, Mistake, ReportContents
+from chainrule.report.assets import page_style
 from chainrule.report.charts import histogram_chart, line_chart, scatter_chart
 from chainrule.report.confusion import confusion_matrix, most_confused
 from chainrule.report.history import key_values, metrics_of
@@ -34,7 +34,7 @@ pytest.importorskip("jinja2", reason="the extra 'full' is not installed")
 pytest.importorskip("PIL", reason="the extra 'full' is not installed")
 
 VOID = {"meta", "img", "input", "br", "hr", "link"}
-CSS = resources.files("chainrule.report").joinpath("style.css").read_text(encoding="utf-8")
+CSS = page_style()
 
 
 class Page(html.parser.HTMLParser):

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from chainrule.cli import evaluate, predict, show, train
+from chainrule.cli import evaluate, explore, predict, show, train
 from chainrule.cli.parser import parse, print_help
 from chainrule.cli.screen import say
 from chainrule.cli.versions import versions
@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": evaluate.run,
     "predict": predict.run,
     "show": show.run,
+    "explore": explore.run,
 }
 FAILED, INTERRUPTED, NO_READER = 2, 130, 141
 

@@ -26,6 +26,7 @@ EXAMPLES = """examples:
   chainrule predict runs/houses-1 new.csv --out answers.csv
   chainrule train --out runs/digits-1 --resume  go on where a training was stopped
   chainrule show runs/digits-1                  open the report
+  chainrule explore optimizers                  pictures of how optimizers walk
 
 exit status: 0 done, 2 something is wrong with what was given, 130 stopped by Ctrl-C"""
 TRAIN_TEXT = """Train a network and leave a run folder: settings, metrics, checkpoints, a report.
@@ -36,6 +37,8 @@ PREDICT_TEXT = """Let a trained network answer for data without answers. The ans
 table: for classes the answer, its probability and that of every class; for values the value in
 its own unit."""
 SHOW_TEXT = "Print where the report of a run is, and open it in a browser."
+EXPLORE_TEXT = """Run one of the classic experiments, and leave a page with its pictures, its
+numbers, what to see in them, and the code. Without a name: list them."""
 A_TABLE = "a table, a folder of images, .npy or .npz"
 
 
@@ -195,7 +198,10 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
     predict.add_argument("--overwrite", action="store_true", help="replace FILE if it is there")
     show = _command(commands, common, "show", "open the report of a run", SHOW_TEXT)
     show.add_argument("run", metavar="RUN", help="run folder")
+    explore = _command(commands, common, "explore", "see one of the experiments", EXPLORE_TEXT)
+    _add_explore(explore)
     names = {"train": train, "evaluate": evaluate, "predict": predict, "show": show}
+    names["explore"] = explore
     return parser, names
 
 
@@ -243,3 +249,24 @@ def _add_train(train: Parser) -> None:
     run = train.add_argument_group("the run folder")
     run.add_argument("--out", metavar="RUN", help="where it is (default: runs/NAME-1, -2, ...)")
     run.add_argument("--resume", action="store_true", help="go on with the training in it")
+
+
+def _add_explore(explore: Parser) -> None:
+    explore.add_argument("name", nargs="?", metavar="NAME", help="which one (default: list them)")
+    explore.add_argument(
+        "--out",
+        metavar="PATH",
+        help="a folder, or a file that ends in .html, .svg or .png (default: explorations)",
+    )
+    explore.add_argument("--png", action="store_true", help="write the pictures as PNG too")
+    explore.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    explore.add_argument("--open", action="store_true", help="open what was written")
+    explore.add_argument("--short", action="store_true", help="a coarser form in about a second")
+    explore.add_argument("--seed", type=seed_number, metavar="N", help="decides all random choices")
+    explore.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another value for a parameter of the experiment; its page lists them",
+    )

@@ -23,11 +23,12 @@ def run(given: argparse.Namespace) -> int:
         )
     report = folder.report.resolve()
     say(str(report))
-    _open(report.as_uri())
+    open_page(report.as_uri())
     return 0
 
 
-def _open(address: str) -> None:
+def open_page(address: str) -> None:
+    """Open an address where there is a browser with windows."""
     try:
         browser = webbrowser.get()
         # One that runs in the terminal would take it over, and wait for keys without one.

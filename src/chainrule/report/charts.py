@@ -15,7 +15,7 @@ from chainrule.report.svg import coordinate, drawing, element, line, text
 from chainrule.report.ticks import SMALLEST, Axis, is_drawable, linear_axis, log_axis
 from chainrule.report.words import fit, format_number, text_width
 
-FONT = 12.0  # pixels; equals `.drawing text` in style.css
+FONT = 12.0  # pixels; equals `.drawing` in drawing.css
 MAX_POINTS = 500  # of a drawn line: about one a pixel
 MAX_DOTS = 30  # a line with more points than this shows no dots
 LARGEST_EPOCH = 1e9  # beyond it one epoch more or less is lost in rounding

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from importlib import resources
 from pathlib import Path
 
 from chainrule.core.errors import missing_extra
 from chainrule.core.files import write_atomic
+from chainrule.report.assets import asset, page_style
 from chainrule.report.contents import ReportContents
 from chainrule.report.sections import build_page
 from chainrule.report.words import clean
@@ -36,9 +36,9 @@ def render(contents: ReportContents) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    style, script = _asset("style.css"), _asset("script.js")
+    style, script = page_style(), asset("script.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    page = environment.from_string(_asset("template.html")).render(
+    page = environment.from_string(asset("template.html")).render(
         page=build_page(contents), style=style, script=script, script_hash=digest
     )
     return clean(page)
@@ -53,8 +53,3 @@ def write_report(path: Path, contents: ReportContents) -> None:
         MissingExtraError: Jinja2, or for images Pillow, is not installed.
     """
     write_atomic(path, render(contents).encode("utf-8"))
-
-
-def _asset(name: str) -> str:
-    """Return a file of this package; also from inside a wheel or a zip."""
-    return resources.files("chainrule.report").joinpath(name).read_text(encoding="utf-8")

@@ -70,6 +70,7 @@ def drawing(
     *,
     style: str = "",
     least: float = 0.0,
+    description: str = "",
 ) -> str:
     """Return a whole ``<svg>``.
 
@@ -79,6 +80,7 @@ def drawing(
         parts: The elements in it.
         style: CSS classes.
         least: Share of its natural width below which it must not be shrunk.
+        description: What it shows, in a sentence or two.
     """
     box = f"0 0 {coordinate(width)} {coordinate(height)}"
     attributes: dict[str, str | float] = {"class": f"drawing {style}".strip(), "viewBox": box}
@@ -86,7 +88,8 @@ def drawing(
     attributes |= {"width": width, "height": height, "role": "img", "aria-label": label}
     if least:
         attributes["style"] = f"min-width:{coordinate(width * least)}px"
-    return element("svg", attributes, *parts)
+    told = [element("desc", {}, escape(description))] if description else []
+    return element("svg", attributes, *told, *parts)
 
 
 def _value(value: str | float) -> str:
