@@ -175,25 +175,24 @@ def attention(
 ) -> Tensor:
     if all(bool(x.isfinite().all()) for x in (q, k, v)):
         return F.scaled_dot_product_attention(q, k, v, mask, is_causal=is_causal, **attrs)
+    if attrs.get("enable_gqa"):
+        k, v = (x.repeat_interleave(q.shape[-3] // x.shape[-3], -3) for x in (k, v))
     # PyTorch adds -inf where a query may not look, so that inf and NaN there reach it.
     scores = q @ k.mT * attrs.get("scale", q.shape[-1] ** -0.5)
     if is_causal:
         mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
     if mask is not None and mask.dtype is torch.bool:
-        nothing = ~mask.any(-1, keepdim=True)
-        weights = scores.masked_fill(~mask, -torch.inf).softmax(-1)
-        return weights.masked_fill(nothing, 0) @ v
-    return (scores if mask is None else scores + mask).softmax(-1) @ v
+        scores = scores.masked_fill(~mask, -torch.inf)
+    elif mask is not None:
+        scores = scores + mask
+    nothing = (scores == -torch.inf).all(-1, keepdim=True)
+    return scores.softmax(-1).masked_fill(nothing, 0) @ v
 
 
 def embedding(weight: Tensor, *, indices: Any, padding_idx: int | None = None) -> Tensor:
     return F.embedding(torch.tensor(indices, dtype=torch.int64), weight, padding_idx)
 
 
-_ELEMENTWISE = (
-    *("elu", "gelu", "hardswish", "hardtanh", "leaky_relu", "logsigmoid", "mish"),
-    *("relu6", "selu", "silu"),
-)
 _CONVOLUTIONS = (
     *("conv1d", "conv2d", "conv3d"),
     *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
@@ -234,6 +233,6 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "layer_norm": layer_norm,
     "embedding": embedding,
     "scaled_dot_product_attention": attention,
-    **{name: pooled(name) for name in (*_ELEMENTWISE, *_POOLINGS)},
+    **{name: pooled(name) for name in _POOLINGS},
     **{name: with_bias(name) for name in _CONVOLUTIONS},
 }

@@ -181,6 +181,16 @@ def test_long_depth_is_summed_in_pieces(depth: int) -> None:
     assert len(Compiled(spec.contraction()).phases) == 2
 
 
+@pytest.mark.parametrize("sizes", [(40, 2100, 300), (18, 4099, 520)])
+def test_long_depth_over_far_rows_is_summed_in_blocks_without_packing(
+    sizes: tuple[int, int, int],
+) -> None:
+    spec = matmul(*sizes, "tn")
+    check(spec)
+    phases = Compiled(spec.contraction()).emitted.phases
+    assert not any(phase.symbol.endswith("_pack") for phase in phases)
+
+
 def layout(
     names: Sequence[str], extents: dict[str, int], chance: random.Random
 ) -> tuple[Strides, int]:
