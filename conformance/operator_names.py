@@ -159,13 +159,7 @@ def _repeats(args: Args, named: Named) -> bool:
     return any(len(set(row)) < len(row) for row in rows)
 
 
-def _other_signs(args: Args, named: Named) -> bool:
-    target = args[-1] if len(args) > 1 else named["target"]
-    return bool(((target != 1) & (target != -1)).any())
-
-
 _ZERO_D = "0-d tensors in the place of vectors"
-_SIGNS: Rule = (_other_signs, "targets that are neither 1 nor -1, refused here")
 _UNPOOL: Rule = (
     _repeats,
     "two elements for one place: PyTorch gives both the gradient of the one that stays",
@@ -188,8 +182,8 @@ SAMPLES_LEFT_OUT: dict[str, tuple[Rule, ...]] = {
     ),
     "searchsorted": (
         (
-            lambda args, named: args[0].ndim != 1 or bool(named.get("out_int32")),
-            "several sorted rows at once, or positions as int32",
+            lambda args, named: bool(named.get("out_int32")),
+            "positions as int32",
         ),
     ),
     "squeeze": (

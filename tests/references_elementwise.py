@@ -102,11 +102,6 @@ def philox_block(key: int, counter: int) -> list[int]:
     return c
 
 
-def softplus(x: Any, *, beta: float = 1.0) -> Any:
-    # PyTorch's threshold would cut off digits that float64 has.
-    return torch.nn.functional.softplus(x, beta=beta, threshold=1000)
-
-
 _SAME_NAME = (
     *("add", "subtract", "multiply", "divide", "floor_divide", "remainder", "maximum", "minimum"),
     *("negative", "abs", "pow", "sqrt", "rsqrt", "square", "reciprocal", "exp2"),
@@ -126,7 +121,6 @@ REFERENCES: dict[str, Reference] = {name: named(name) for name in _SAME_NAME} | 
     "clip": clip,
     "sign": sign,
     "astype": astype,
-    "softplus": softplus,
     "full": full,
     "arange": arange,
     "linspace": linspace,

@@ -183,7 +183,10 @@ def _permute(x: Any, axes: Any) -> Any:
 
 
 def _searchsorted(x: Any, values: Any, *, side: str) -> Any:
-    return np.searchsorted(x.numpy(), values.numpy(), side=side)
+    if x.ndim == 1:
+        return np.searchsorted(x.numpy(), values.numpy(), side=side)
+    pairs = zip(x.numpy(), values.numpy(), strict=True)
+    return np.stack([np.searchsorted(row, wanted, side=side) for row, wanted in pairs])
 
 
 REFERENCES: dict[str, Callable[..., Any]] = {

@@ -65,11 +65,11 @@ def test_help_names_every_command(call: Call) -> None:
         result = call(*words)
         assert result.status == 0
         assert result.err == ""
-        for name in ("train", "evaluate", "predict", "show", "chainrule train digits"):
+        for name in ("train", "evaluate", "predict", "show", "explore", "chainrule train digits"):
             assert name in result.out
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "show"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "show", "explore"])
 def test_help_of_a_command_fits_a_terminal(command: str, call: Call) -> None:
     result = call(command, "--help")
     assert result.status == 0

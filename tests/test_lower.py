@@ -32,6 +32,11 @@ for _module in pkgutil.iter_modules(chainrule.ops.__path__):
 WITHOUT = {
     "argsort": "sorting is no sum or choice over positions",
     "searchsorted": "a formula without control flow would compare with every element",
+    "segment_argmax": "the places of maxima of runs whose ends are data",
+    **dict.fromkeys(
+        ("cholesky", "cofactors", "det", "eigh", "pinv", "qr", "slogdet", "solve", "svd"),
+        "LAPACK's, which a formula for one element cannot be",
+    ),
 }
 # Ops that add, so that results depend on the order of additions and zeros lose their sign.
 ADDING = {

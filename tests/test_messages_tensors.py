@@ -226,7 +226,7 @@ bool: the truth of a tensor bool[3] is ambiguous: it has 3 elements
 scores = cr.ones((4, 3))
 scores.sum(2)
 """,
-        "ShapeError",
+        "AxisError",
         """
 sum: axis 2 does not exist; axes of a 2-d tensor: from -2 to 1
   called at train.py:2; f32[4,3] is scores, from ones at train.py:1

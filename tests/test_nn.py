@@ -319,6 +319,8 @@ def test_loss_agrees_with_pytorch(case: tuple[str, dict[str, Any], Any, np.ndarr
         *(((1, 2), "constant"), ((1, 2, 0, 3), "constant"), ((-1, 2, 1, -1), "constant")),
         *(((2, 1), "reflect"), ((2, 1, 1, 2), "reflect"), ((4, 3), "replicate")),
         *(((3, 2, 1, 0), "circular"), ((0, 0, 2, 2), "replicate")),
+        *(((-1, 4, 1, -2), "reflect"), ((-2, -1), "reflect"), ((4, -4), "replicate")),
+        *(((2, -1, -2, 1), "circular"), ((-3, 2), "circular")),
     ],
 )
 def test_pad_agrees_with_pytorch(widths: tuple[int, ...], mode: Any) -> None:
@@ -341,8 +343,14 @@ def test_pad_agrees_with_pytorch(widths: tuple[int, ...], mode: Any) -> None:
     [
         ((1,), "constant", "pad: widths [1] are not pairs for at most 2 axes of f32[2,3]"),
         ((1, 1, 1, 1, 1, 1), "constant", "are not pairs for at most 2 axes"),
-        ((3, 0), "reflect", "pad: widths [3, 0] of axis 1 of f32[2,3] are outside 0 to 2"),
-        ((-1, 0), "circular", "outside 0 to 3"),
+        (
+            (3, 0),
+            "reflect",
+            "pad: widths [3, 0] of axis 1 of f32[2,3] are above 2, which mode 'reflect' allows",
+        ),
+        ((-2, 2), "circular", "are above 1, which mode 'circular' allows"),
+        ((-3, -1), "replicate", "take more elements than there are"),
+        ((-2, -2), "circular", "take more elements than there are"),
         ((1, 1), "mirror", "unknown pad mode: 'mirror'"),
     ],
 )

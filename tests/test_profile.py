@@ -56,6 +56,14 @@ def test_profile_names_layers_lines_and_rates(tmp_path: Path) -> None:
     assert {e["name"] for e in events} == {row.name for row in p.rows}
 
 
+def test_work_of_a_loop_is_that_of_every_round() -> None:
+    w = chainrule.ones(64, 64)
+    step = chainrule.compile(lambda h, xs: chainrule.scan(lambda h, x: (h @ w + x, None), h, xs)[0])
+    p = chainrule.profile(step, chainrule.ones(16, 64), chainrule.ones(10, 16, 64), calls=3)
+    (row,) = (row for row in p.rows if "matmul" in row.name)
+    assert row.flops == 10 * 16 * 64 * (2 * 64 + 1)
+
+
 def test_profile_of_nothing_compiled_says_so() -> None:
     with pytest.raises(chainrule.ArgumentError, match="nothing was measured"):
         chainrule.profile(lambda: None)

@@ -47,6 +47,7 @@ from chainrule.core.errors import (
 )
 from chainrule.graph.autodiff import grad, jvp, vjp
 from chainrule.graph.node import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from chainrule.graph.op import FUNCTIONS
 from chainrule.graph.tensor import Tensor, as_tensor, from_numpy, tensor
 from chainrule.graph.tracing import TraceError
 from chainrule.ops.arithmetic import (
@@ -94,6 +95,7 @@ from chainrule.ops.creation import (
     zeros_like,
 )
 from chainrule.ops.cumulative import cumprod, cumsum, cumulative_prod, cumulative_sum
+from chainrule.ops.differences import diff
 from chainrule.ops.einsum import einsum
 from chainrule.ops.gathering import (
     gather,
@@ -162,6 +164,7 @@ from chainrule.ops.ranges import eye, linspace, meshgrid, tril, triu
 from chainrule.ops.reduce import amax, amin, max, min, prod, sum
 from chainrule.ops.rounding import ceil, floor, round, trunc
 from chainrule.ops.selection import index_add, index_select, take
+from chainrule.ops.sets import isin
 from chainrule.ops.softmax import log_softmax, softmax
 from chainrule.ops.sorting import argsort, searchsorted, sort, topk
 from chainrule.ops.special import erf, erfc, erfinv
@@ -197,7 +200,8 @@ from chainrule.ops.trigonometric import (
 from chainrule.ops.truth import all, any, argmax, argmin, count_nonzero
 
 if TYPE_CHECKING:
-    from chainrule import data, models, nn, optim, testing, train
+    from chainrule import array_api, data, linalg, models, nn, optim, testing, train
+    from chainrule.array_api import asarray, finfo, from_dlpack, iinfo
     from chainrule.runtime.compile import compile
     from chainrule.runtime.profile import profile
     from chainrule.runtime.workers import get_num_threads, set_num_threads
@@ -219,13 +223,13 @@ le = less_equal
 gt = greater
 ge = greater_equal
 
-_LAZY_ROOMS = ("data", "models", "nn", "optim", "testing", "train")
-# Functions that need the compiler, by the file that they stand in.
+_LAZY_ROOMS = ("array_api", "data", "linalg", "models", "nn", "optim", "testing", "train")
+# Functions that need the compiler or are seldom used, by the file that they stand in.
 _LAZY_FUNCTIONS = {
+    **dict.fromkeys(("asarray", "finfo", "from_dlpack", "iinfo"), "chainrule.array_api"),
     "compile": "chainrule.runtime.compile",
-    "get_num_threads": "chainrule.runtime.workers",
+    **dict.fromkeys(("get_num_threads", "set_num_threads"), "chainrule.runtime.workers"),
     "profile": "chainrule.runtime.profile",
-    "set_num_threads": "chainrule.runtime.workers",
 }
 
 
@@ -238,6 +242,9 @@ def __getattr__(name: str) -> Any:
         return value
     raise AttributeError(f"module 'chainrule' has no attribute {name!r}")
 
+
+# Tensors find the namespace of the array API standard by this name.
+FUNCTIONS["array_namespace"] = lambda version: __getattr__("array_api").array_namespace(version)
 
 __all__ = [
     "ArgumentError",
@@ -267,7 +274,9 @@ __all__ = [
     "argmax",
     "argmin",
     "argsort",
+    "array_api",
     "as_tensor",
+    "asarray",
     "asin",
     "asinh",
     "astype",
@@ -307,6 +316,7 @@ __all__ = [
     "data",
     "default_generator",
     "diagonal",
+    "diff",
     "div",
     "divide",
     "e",
@@ -325,6 +335,7 @@ __all__ = [
     "expand_dims",
     "expm1",
     "eye",
+    "finfo",
     "flatten",
     "flip",
     "float16",
@@ -332,6 +343,7 @@ __all__ = [
     "float64",
     "floor",
     "floor_divide",
+    "from_dlpack",
     "from_numpy",
     "full",
     "full_like",
@@ -343,6 +355,7 @@ __all__ = [
     "greater_equal",
     "gt",
     "hypot",
+    "iinfo",
     "index_add",
     "index_select",
     "inf",
@@ -352,12 +365,14 @@ __all__ = [
     "int64",
     "is_grad_enabled",
     "isfinite",
+    "isin",
     "isinf",
     "isnan",
     "jvp",
     "le",
     "less",
     "less_equal",
+    "linalg",
     "linspace",
     "log",
     "log1p",

@@ -116,7 +116,7 @@ def normalize_axis(op: str, axis: SupportsIndex, ndim: int) -> int:
     raise AxisError(f"{op}: axis {index} does not exist; axes of a {ndim}-d tensor: {known}")
 
 
-def axis_of_number(axis: Axes, ndim: int) -> bool:
+def scalar_axis(axis: Axes, ndim: int) -> bool:
     """Return whether an axis of a 0-d tensor is named: 0 or -1.
 
     It stands for an axis of size 1, as in PyTorch and NumPy, so that ``loss.sum(0)`` works

@@ -332,7 +332,7 @@ class Methods(Operators):
 
     def index_select(self, dim: int, index: Tensor) -> Tensor:
         """See `chainrule.take`."""
-        return call("take", self, index, dim)
+        return call("index_select", self, dim, index)
 
     def tril(self, diagonal: int = 0) -> Tensor:
         """See `chainrule.tril`."""

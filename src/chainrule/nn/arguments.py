@@ -81,6 +81,30 @@ def number(
     return float(value)
 
 
+def finite(layer: str, name: str, value: Any) -> float:
+    """Return a finite number.
+
+    Raises:
+        ArgumentError: It is no number, NaN or infinite.
+    """
+    result = number(layer, name, value)
+    if math.isinf(result):
+        raise ArgumentError(f"{layer}: {name} is {show(value)}, expected a finite number")
+    return result
+
+
+def positive(layer: str, name: str, value: Any) -> float:
+    """Return a finite number above 0.
+
+    Raises:
+        ArgumentError: It is no such number.
+    """
+    result = finite(layer, name, value)
+    if result <= 0:
+        raise ArgumentError(f"{layer}: {name} is {show(value)}, expected a number above 0")
+    return result
+
+
 def flag(layer: str, name: str, value: Any) -> bool:
     """Return a Boolean.
 

@@ -13,7 +13,7 @@ from typing import Any, Self, SupportsIndex, overload
 from chainrule.core.errors import ArgumentError, IndexRangeError
 from chainrule.graph.tensor import Tensor
 from chainrule.nn.activation import Activation
-from chainrule.nn.dropout import Dropout
+from chainrule.nn.dropout import DropoutBase
 from chainrule.nn.linear import Identity
 from chainrule.nn.module import Module
 from chainrule.nn.normalization import Norm
@@ -23,7 +23,7 @@ from chainrule.nn.shape import Flatten, Unflatten
 from chainrule.nn.weight import WeightLayer
 
 # Layers between a weight and its activation that leave the scale of signals alone.
-_BETWEEN = (Dropout, Flatten, Identity, Norm, Pool, Unflatten)
+_BETWEEN = (DropoutBase, Flatten, Identity, Norm, Pool, Unflatten)
 
 
 class _Holder(Module):

@@ -8,6 +8,7 @@ holds in all (LeCun et al. 1989).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 from chainrule.core.dtype import DTypeLike
@@ -276,10 +277,46 @@ class ConvTranspose(_ConvBase):
             device=device,
         )
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the transposed convolution of [N, C, *S]."""
-        rest = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        """Return the transposed convolution of [N, C, *S].
+
+        Args:
+            input: [N, C, *S], or one example.
+            output_size: The output's spatial sizes (a whole shape is accepted too): one of those
+                that the stride leaves open; it takes the place of ``output_padding``.
+
+        Raises:
+            ArgumentError: No output has this size.
+        """
+        added = self.output_padding
+        if output_size is not None:
+            added = self._padding_for(input, tuple(output_size))
+        rest = (self.stride, self.padding, added, self.groups, self.dilation)
         return _TRANSPOSED[self._axes](input, self.weight, self.bias, *rest)
+
+    def _padding_for(self, input: Tensor, wanted: Shape) -> Shape:
+        """Return the output padding that gives an output a size."""
+        least = tuple(
+            (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1
+            for size, stride, padding, dilation, kernel in zip(
+                input.shape[-self._axes :],
+                self.stride,
+                self.padding,
+                self.dilation,
+                self.kernel_size,
+                strict=True,
+            )
+        )
+        size = wanted[-self._axes :] if len(wanted) in (self._axes, input.ndim) else ()
+        added = tuple(w - low for w, low in zip(size, least, strict=False))
+        fits = all(0 <= a < stride for a, stride in zip(added, self.stride, strict=False))
+        if len(added) != self._axes or not fits:
+            most = tuple(low + stride - 1 for low, stride in zip(least, self.stride, strict=True))
+            raise ArgumentError(
+                f"{type(self).__name__}: output_size is {wanted}, expected {self._axes} sizes "
+                f"from {least} to {most} for input {input.spec}"
+            )
+        return added
 
     def _extra_parts(self) -> list[str]:
         if self.output_padding == (0,) * self._axes:

@@ -34,7 +34,7 @@ def pad(
     Args:
         input: Any tensor.
         pad: Widths ``(left, right)`` of the last axis, then ``(top, bottom)`` of the one before
-            it, and so on. A negative width takes elements away (mode ``constant`` only).
+            it, and so on. A negative width takes elements away.
         mode: ``constant``: one value; ``reflect``: the tensor mirrored, without its edge;
             ``replicate``: its edge; ``circular``: its other end.
         value: The constant (default 0).
@@ -71,11 +71,23 @@ def pad(
 
 def _extend(x: Tensor, axis: int, lo: int, hi: int, mode: str) -> Tensor:
     size = x.shape[axis]
-    most = {"reflect": size - 1, "circular": size}.get(mode, max(lo, hi) if size else 0)
+    off, over = (max(-lo, 0), max(-hi, 0)), (max(lo, 0), max(hi, 0))
+    left = size - sum(off)
+    most = {"reflect": size - 1, "circular": left}.get(mode, max(over) if size else 0)
     expect(
-        min(lo, hi) >= 0 and max(lo, hi) <= most,
-        "pad: widths {} of axis {} of {} are outside 0 to {}, which mode {!r} allows",
+        (left if mode == "circular" else size + lo + hi) >= 0,
+        "pad: widths {} of axis {} of {} take more elements than there are",
+        *([lo, hi], axis, x.spec),
+    )
+    expect(
+        max(over) <= most,
+        "pad: widths {} of axis {} of {} are above {}, which mode {!r} allows",
         *([lo, hi], axis, x.spec, most, mode),
     )
-    index = np.pad(np.arange(size), (lo, hi), mode=_MODES[mode])
+    places = np.arange(size)
+    if mode == "circular":  # what is left wraps round; the other modes continue the whole
+        index = np.pad(places[off[0] : size - off[1]], over, mode="wrap")
+    else:
+        index = np.pad(places, over, mode=_MODES[mode])
+        index = index[off[0] : len(index) - off[1]]
     return call("take", x, from_numpy(index), axis)

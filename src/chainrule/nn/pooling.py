@@ -21,6 +21,7 @@ from chainrule.ops.avgpool import (
     adaptive_avg_pool3d,
     adaptive_max_pool1d,
     adaptive_max_pool2d,
+    adaptive_max_pool3d,
     avg_pool1d,
     avg_pool2d,
     avg_pool3d,
@@ -267,6 +268,16 @@ class AdaptiveMaxPool2d(AdaptivePool):
     def forward(self, input: Tensor) -> Tensor:
         """Return the maxima of [N, C, H, W]."""
         return adaptive_max_pool2d(input, self.output_size)
+
+
+class AdaptiveMaxPool3d(AdaptivePool):
+    """Maxima over windows that give a chosen volume size; see `AdaptivePool`."""
+
+    axes = 3
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the maxima of [N, C, D, H, W]."""
+        return adaptive_max_pool3d(input, self.output_size)
 
 
 def _padding(name: str, padding: Size, kernel: Shape) -> Shape:

@@ -51,7 +51,7 @@ class GraphNode:
         path: A layer's dotted name; of an op that of the module in whose `forward` it stands.
         kind: ``input``, ``layer``, ``op`` or ``output``.
         parameters: Number of parameters.
-        shape: Shape of what it gives.
+        shape: Shape of what it gives, or of the first of several results.
     """
 
     id: str
@@ -219,7 +219,7 @@ def _watched(
                 if id(module) in leaves:
                     made = _tensors(output)
                     done.outputs = _nodes(output)
-                    done.shape = made[0].shape if len(made) == 1 else None
+                    done.shape = made[0].shape if made else None
                     calls.append(done)
                 else:
                     owners.append((done.path, done.start, done.end))

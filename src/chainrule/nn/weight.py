@@ -70,20 +70,20 @@ class WeightLayer(Module):
 
     def reset_parameters(self) -> None:
         """Draw new weights and set the bias to 0."""
-        self._std = self._target_std(self.nonlinearity or "relu", 0.0)
+        self._std = self._target_std(self.nonlinearity or "relu", None)
         init.normal_(self.weight, 0.0, self._std)
         if self.bias is not None:
             init.zeros_(self.bias)
         self._drawn = ref(self.weight.array)
 
-    def prepare_for(self, nonlinearity: init.Nonlinearity, slope: float = 0.0) -> None:
+    def prepare_for(self, nonlinearity: init.Nonlinearity, slope: float | None = None) -> None:
         """Scale freshly drawn weights for the activation that follows.
 
         Does nothing if the user named the activation, or has changed the weights since.
 
         Args:
             nonlinearity: The activation.
-            slope: Its negative slope, for ``leaky_relu``.
+            slope: Its setting (negative slope, alpha), for the gain; None: the default one.
         """
         std = self._target_std(nonlinearity, slope)
         untouched = self._drawn() is self.weight.array
@@ -93,5 +93,5 @@ class WeightLayer(Module):
             self._std = std
             self._drawn = ref(self.weight.array)
 
-    def _target_std(self, nonlinearity: init.Nonlinearity, slope: float) -> float:
+    def _target_std(self, nonlinearity: init.Nonlinearity, slope: float | None) -> float:
         return math.sqrt(init.default_variance(nonlinearity, slope, *self._fans))

@@ -36,6 +36,7 @@ def _samples(axes: int) -> Iterable[Sample]:
         sample((1, 1, *size), name="count inside", **edge, count_include_pad=False),
         sample((1, 1, *size), name="ceil", **edge | {"kernel_size": 2, "ceil_mode": True}),
         sample((0, 2, *size), kernel_size=2, name="no examples"),
+        sample((1, 1, *size), kernel_size=2, stride=(), name="empty stride"),
     )
 
 
@@ -122,7 +123,8 @@ def _avg_pool(
         raise ArgumentError(f"{op}: divisor_override=0, expected another number or None")
     window, stride, around = sizes
     kernel = per_axis(op, "kernel_size", window, axes)
-    steps = kernel if stride is None else per_axis(op, "stride", stride, axes)
+    unset = stride in (None, (), [])  # an empty one, too, as PyTorch's own tests write it
+    steps = kernel if stride is None or unset else per_axis(op, "stride", stride, axes)
     added = per_axis(op, "padding", around, axes, least=0)
     if any(2 * p > k for p, k in zip(added, kernel, strict=True)):
         raise ArgumentError(
@@ -214,6 +216,12 @@ def adaptive_max_pool1d(input: Tensor, output_size: OutputSizes) -> Tensor:
 def adaptive_max_pool2d(input: Tensor, output_size: OutputSizes) -> Tensor:
     """Return maxima over windows laid out for a given size; see `adaptive_avg_pool2d`."""
     return _adaptive("adaptive_max_pool2d", 2, input, output_size)
+
+
+@composite(lambda: _adaptive_samples(3, distinct=True))
+def adaptive_max_pool3d(input: Tensor, output_size: OutputSizes) -> Tensor:
+    """Return maxima over windows laid out for a given size; see `adaptive_avg_pool2d`."""
+    return _adaptive("adaptive_max_pool3d", 3, input, output_size)
 
 
 def _adaptive(op: str, axes: int, input: Tensor, output_size: OutputSizes) -> Tensor:

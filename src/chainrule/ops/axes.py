@@ -20,6 +20,7 @@ from chainrule.core.shape import (
     normalize_axis,
     normalize_shape,
     one_axis,
+    scalar_axis,
 )
 from chainrule.graph.op import composite, public
 from chainrule.graph.sample import Sample, sample
@@ -63,6 +64,8 @@ def transpose(x: Tensor, axis0: int, axis1: int) -> Tensor:
         (4, 3, 2)
     """
     x = as_tensor(x)
+    if scalar_axis((axis0, axis1), x.ndim):
+        return x
     order = list(range(x.ndim))
     first = normalize_axis("transpose", axis0, x.ndim)
     second = normalize_axis("transpose", axis1, x.ndim)
@@ -157,6 +160,8 @@ def squeeze(x: Tensor, axis: Axes = None, *, dim: Axes = None) -> Tensor:
     """
     x = as_tensor(x)
     wanted = many_axes("squeeze", axis, dim)
+    if scalar_axis(wanted, x.ndim):
+        return x
     gone = normalize_axes("squeeze", wanted, x.ndim)
     if wanted is None:
         gone = tuple(a for a in gone if x.shape[a] == 1)

@@ -16,6 +16,7 @@ import numpy as np
 from chainrule.core.dtype import Array
 from chainrule.core.errors import ArgumentError, DTypeError, ShapeError
 from chainrule.core.shape import Spec, broadcast_shapes, expect, normalize_axis
+from chainrule.graph.conversion import call
 from chainrule.graph.foreign import expect_tensor
 from chainrule.graph.op import INPUTS, Cost, Op, composite, public, register
 from chainrule.graph.sample import In, Sample, sample
@@ -378,4 +379,5 @@ def vecdot(x1: Operand, x2: Operand, *, axis: int = -1) -> Tensor:
         "vecdot: x1 {} and x2 {} differ along axis {}",
         *(x.spec, y.spec, axis),
     )
-    return (x * y).sum(axis)
+    product = x * y
+    return call("sum", product, axis, dtype=product.dtype)  # integers in their own dtype

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from chainrule.core.dtype import Array, DTypeLike, as_dtype
-from chainrule.core.shape import Spec, expect, normalize_axis, one_axis
+from chainrule.core.shape import Spec, expect, normalize_axis, one_axis, scalar_axis
 from chainrule.graph.conversion import call
 from chainrule.graph.op import Op, composite, public, register
 from chainrule.graph.sample import In, Sample, sample
@@ -94,6 +94,8 @@ def cumsum(
         [1, 3, 6]
     """
     x = as_tensor(x)
+    if scalar_axis(one_axis("cumsum", axis, dim, None), x.ndim):
+        return cumsum(x.reshape(1), 0, dtype=dtype).reshape(())
     where = _axis("cumsum", x, axis, dim)
     if dtype is None:
         return apply(_CUMSUM, x, axis=where)
@@ -131,6 +133,8 @@ def cumprod(
         [2, 6, 24]
     """
     x = as_tensor(x)
+    if scalar_axis(one_axis("cumprod", axis, dim, None), x.ndim):
+        return cumprod(x.reshape(1), 0, dtype=dtype).reshape(())
     where = _axis("cumprod", x, axis, dim)
     wanted = sum_dtype(x.dtype) if dtype is None else as_dtype(dtype)
     result = x.to(wanted)

@@ -15,7 +15,7 @@ import numpy as np
 
 from chainrule.core.dtype import Array, int64
 from chainrule.core.errors import ChainruleError, IndexRangeError, ShapeError
-from chainrule.core.shape import Shape, Spec, broadcast_shapes, expect, normalize_axis
+from chainrule.core.shape import Shape, Spec, broadcast_shapes, expect, normalize_axis, scalar_axis
 from chainrule.graph.conversion import call
 from chainrule.graph.op import Op, Saves, public, register
 from chainrule.graph.sample import In, Sample, sample
@@ -287,11 +287,10 @@ def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
     if x.ndim == 0 and index.ndim <= 1:
         found = gather(x.reshape(1), dim, index.reshape(-1))
         return found.reshape(index.shape)
+    if scalar_axis(dim, x.ndim):
+        return gather(x.reshape(1), 0, index.reshape(-1)).reshape(index.shape)
     axis = _fit("gather", x, dim, index, "x")
-    ranges = [(0, size, 1) for size in x.shape]
-    for a, size in enumerate(index.shape):
-        if a != axis:
-            ranges[a] = (0, size, 1)
+    ranges = [(0, x.shape[a] if a == axis else n, 1) for a, n in enumerate(index.shape)]
     part = x if _sizes(ranges) == x.shape else take_ranges(x, tuple(ranges))
     return apply(_GATHER, part, index, axis=axis, about=About("gather", x.spec, (axis,)))
 
@@ -342,7 +341,10 @@ def take_along_axis(
     """
     x, indices = as_tensor(x), as_tensor(indices)
     expect_integers("take_along_axis", indices.spec)
-    where = normalize_axis("take_along_axis", axis_or_dim("take_along_axis", axis, dim, -1), x.ndim)
+    chosen = axis_or_dim("take_along_axis", axis, dim, -1)
+    if scalar_axis(chosen, x.ndim):
+        return gather(x, 0, indices)
+    where = normalize_axis("take_along_axis", chosen, x.ndim)
     expect(
         x.ndim == indices.ndim,
         "take_along_axis: indices {} need as many axes as x {}",
@@ -384,6 +386,8 @@ def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
         [2.0, 0.0, 1.0]
     """
     x, index, src = as_tensor(x), as_tensor(index), as_tensor(src)
+    if scalar_axis(dim, x.ndim):
+        return scatter_add(x.reshape(1), 0, index.reshape(-1), src.reshape(-1)).reshape(())
     axis = _fit("scatter_add", x, dim, index, "x")
     part = _source("scatter_add", src, index)
     about = About("scatter_add", x.spec, (axis,))
@@ -431,8 +435,10 @@ def scatter(x: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
         [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
     x, index = as_tensor(x), as_tensor(index)
-    axis = _fit("scatter", x, dim, index, "x")
     source = as_tensor(src, x)
+    if scalar_axis(dim, x.ndim):
+        return scatter(x.reshape(1), 0, index.reshape(-1), source.reshape(-1)).reshape(())
+    axis = _fit("scatter", x, dim, index, "x")
     source = source.expand(index.shape) if source.ndim == 0 else _source("scatter", source, index)
     positions = []
     for a, size in enumerate(index.shape):

@@ -144,5 +144,10 @@ def concat(tensors: Sequence[Any], axis: int | None = 0, *, dim: int | None = No
 
 @public
 def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
-    """Return tensors laid one after the other; PyTorch's name for `concat`."""
+    """Return tensors laid one after the other; PyTorch's name for `concat`.
+
+    As there, a tensor of shape [0] joins tensors of any shape: an empty list to begin with.
+    """
+    if any(isinstance(t, Tensor) and t.ndim > 1 for t in tensors):
+        tensors = [t for t in tensors if not (isinstance(t, Tensor) and t.shape == (0,))]
     return concat(tensors, dim)

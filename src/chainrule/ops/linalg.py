@@ -94,8 +94,8 @@ def expect_finite(op: str, x: Array) -> None:
 
 def symmetric_part(x: Array) -> Array:
     """Return (x + xᵀ) / 2."""
-    both: Array = x + np.swapaxes(x, -1, -2)
-    return both / x.dtype.type(2)
+    half: Array = (x + np.swapaxes(x, -1, -2)) / x.dtype.type(2)
+    return half
 
 
 @register

@@ -202,7 +202,8 @@ def _max_pool(
     x, batched = as_batch(op, input, axes)
     window, stride, around, dilation = sizes
     kernel = per_axis(op, "kernel_size", window, axes)
-    steps = kernel if stride is None else per_axis(op, "stride", stride, axes)
+    unset = stride in (None, (), [])
+    steps = kernel if stride is None or unset else per_axis(op, "stride", stride, axes)
     spread = per_axis(op, "dilation", dilation, axes)
     added = per_axis(op, "padding", around, axes, least=0)
     if any(2 * p > d * (k - 1) + 1 for p, k, d in zip(added, kernel, spread, strict=True)):

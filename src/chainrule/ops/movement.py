@@ -25,6 +25,7 @@ from chainrule.core.shape import (
     normalize_axes,
     normalize_axis,
     normalize_shape,
+    scalar_axis,
 )
 from chainrule.graph.op import Op, public, register
 from chainrule.graph.sample import Sample, sample
@@ -400,7 +401,10 @@ def flip(x: Tensor, axis: Axes = None, *, dim: Axes = None) -> Tensor:
         [[2, 1], [4, 3]]
     """
     x = as_tensor(x)
-    return apply(_FLIP, x, axes=normalize_axes("flip", many_axes("flip", axis, dim), x.ndim))
+    chosen = many_axes("flip", axis, dim)
+    if scalar_axis(chosen, x.ndim):
+        return x
+    return apply(_FLIP, x, axes=normalize_axes("flip", chosen, x.ndim))
 
 
 @public

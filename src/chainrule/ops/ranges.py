@@ -68,13 +68,16 @@ def linspace(
         )
     if num < 0:
         raise ArgumentError(f"linspace: num is {num}, expected 0 or more")
-    step = (stop - start) / max(num - 1 if endpoint else num, 1)
+    start, stop = float(start), float(stop)  # 0-d tensors would compute in their own dtype
+    # Without the endpoint: the same numbers as with one more, but for the last.
+    count = num if endpoint else num + 1
+    step = (stop - start) / max(count - 1, 1)
     # From both ends inwards, in float64, so that neither end is off by a rounding error.
-    upper = num // 2 if endpoint and num > 1 else 0
+    upper = count // 2 if count > 1 else 0
     index = arange(num, dtype=float64)
-    made = index * step + float(start)
+    made = index * step + start
     if upper:
-        made = call("where", index < num - upper, made, float(stop) - (num - 1 - index) * step)
+        made = call("where", index < count - upper, made, stop - (count - 1 - index) * step)
     return leaf_if(call("astype", made, target), requires_grad)
 
 
@@ -164,13 +167,13 @@ def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
     """Return the coordinates of a grid, one tensor for each 1-d tensor of positions.
 
     Args:
-        arrays: Positions along each axis.
+        arrays: Positions along each axis; a 0-d tensor is one position.
         indexing: ``"ij"``: axis i of the results belongs to array i. ``"xy"`` (the array API's
             default; PyTorch's is "ij"): the first two axes are exchanged, as in images.
 
     Raises:
         ArgumentError: ``indexing`` is neither.
-        ShapeError: An array is not 1-d.
+        ShapeError: An array has more than one axis.
 
     Example:
         >>> import chainrule
@@ -181,7 +184,8 @@ def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
     if indexing not in ("xy", "ij"):
         raise ArgumentError(f"meshgrid: indexing is {indexing!r}, expected 'xy' or 'ij'")
     for position, array in enumerate(arrays):
-        expect(array.ndim == 1, "meshgrid: array {} is {}, expected 1-d", position, array.spec)
+        expect(array.ndim <= 1, "meshgrid: array {} is {}, expected 1-d", position, array.spec)
+    arrays = tuple(array.reshape(-1) for array in arrays)
     axes = list(range(len(arrays)))
     if indexing == "xy" and len(arrays) > 1:
         axes[0], axes[1] = 1, 0

@@ -21,6 +21,7 @@ from chainrule.core.shape import (
     many_axes,
     normalize_axes,
     normalize_axis,
+    scalar_axis,
 )
 from chainrule.graph.conversion import call
 from chainrule.graph.op import Op, Saves, public, register
@@ -267,7 +268,7 @@ def prepared(op: str, x: Any, axis: Axes, dim: Axes) -> tuple[Tensor, AxisTuple]
     value = x if isinstance(x, Tensor) else as_tensor(x)
     chosen = many_axes(op, axis, dim)
     ndim = len(value.spec.shape)
-    if chosen is None:
+    if chosen is None or scalar_axis(chosen, ndim):
         return value, tuple(range(ndim))
     if isinstance(chosen, int):
         return value, (normalize_axis(op, chosen, ndim),)

@@ -25,6 +25,7 @@ from chainrule.core.shape import (
     expect,
     normalize_axis,
     one_axis,
+    scalar_axis,
 )
 from chainrule.graph.conversion import call
 from chainrule.graph.op import Op, Saves, public, register
@@ -449,6 +450,10 @@ def take(x: Tensor, indices: Tensor, axis: int | None = None, *, dim: int | None
 def _take(function: str, x: Tensor, indices: Tensor, axis: int | None) -> Tensor:
     x, indices = as_tensor(x), as_tensor(indices)
     expect_integers(function, indices.spec)
+    if scalar_axis(axis, x.ndim):
+        return _take(function, x.reshape(1), indices.reshape(-1), 0).reshape(
+            () if indices.size == 1 and function == "index_select" else indices.shape
+        )
     flat = x.reshape(-1) if axis is None else x
     where = normalize_axis(function, 0 if axis is None else axis, flat.ndim)
     about = About(function, x.spec, (where,))
@@ -462,7 +467,7 @@ def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
 
 
 @public
-def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
     """Return x with slices of a source added at positions along an axis.
 
     Args:
@@ -470,6 +475,7 @@ def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
         dim: The axis.
         index: Integers, 1-d; where one comes twice both slices are added.
         source: Slice i along the axis is added at ``index[i]``.
+        alpha: What the source is multiplied by.
 
     Raises:
         IndexRangeError: A position lies outside the axis.
@@ -482,8 +488,12 @@ def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
         [2.0, 0.0, 1.0]
     """
     x, index, source = as_tensor(x), as_tensor(index), as_tensor(source)
+    if scalar_axis(dim, x.ndim):
+        flat, places = source.reshape(-1), index.reshape(-1)
+        return index_add(x.reshape(1), 0, places, flat, alpha=alpha).reshape(())
     axis = normalize_axis("index_add", dim, x.ndim)
     expect(index.ndim == 1, "index_add: the index must be 1-d, got {}", index.spec)
     layout = {"shape": x.shape, "axes": (axis,), "position": axis}
     about = About("index_add", x.spec, (axis,))
+    source = source if alpha == 1 else source * alpha
     return x + apply(_UNINDEX, source, index, **layout, about=about)

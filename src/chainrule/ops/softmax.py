@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from chainrule.core.dtype import DTypeLike
 from chainrule.core.errors import ArgumentError
 from chainrule.core.shape import normalize_axis, one_axis
 from chainrule.graph.op import composite
@@ -32,13 +33,23 @@ def _samples() -> Iterable[Sample]:
 
 
 @composite(_samples)
-def softmax(x: Tensor, axis: int | None = None, *, dim: int | None = None) -> Tensor:
+def softmax(
+    x: Tensor,
+    axis: int | None = None,
+    *,
+    dim: int | None = None,
+    dtype: DTypeLike | None = None,
+) -> Tensor:
     """Return e^x / sum(e^x) along an axis.
+
+    Derivative of element i with respect to x_j: y_i ((i == j) - y_j). Range: from 0 to 1. It
+    turns scores into probabilities; for a loss use `log_softmax` or `cross_entropy` of the scores.
 
     Args:
         x: Scores (logits), any shape.
         axis: The axis of the classes.
         dim: Another name for ``axis``.
+        dtype: Type in which it is computed and returned (default: that of x).
 
     Returns:
         Probabilities of the same shape, which sum to 1 along the axis.
@@ -53,19 +64,29 @@ def softmax(x: Tensor, axis: int | None = None, *, dim: int | None = None) -> Te
         [0.5, 0.5]
     """
     along = _axis("softmax", x, axis, dim)
-    powers = shifted(x, along).exp()
+    powers = shifted(_cast(x, dtype), along).exp()
     return powers / _total(powers, along)
 
 
 @composite(_samples)
-def log_softmax(x: Tensor, axis: int | None = None, *, dim: int | None = None) -> Tensor:
+def log_softmax(
+    x: Tensor,
+    axis: int | None = None,
+    *,
+    dim: int | None = None,
+    dtype: DTypeLike | None = None,
+) -> Tensor:
     """Return ln softmax(x) along an axis, without forming the softmax; see `softmax`.
 
     The logarithm of a probability too small for its type is still exact.
     """
     along = _axis("log_softmax", x, axis, dim)
-    lowered = shifted(x, along)
+    lowered = shifted(_cast(x, dtype), along)
     return lowered - _total(lowered.exp(), along).log()
+
+
+def _cast(x: Tensor, dtype: DTypeLike | None) -> Tensor:
+    return x if dtype is None else x.to(dtype)
 
 
 def shifted(x: Tensor, axis: int) -> Tensor:

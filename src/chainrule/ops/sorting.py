@@ -15,7 +15,7 @@ import numpy as np
 
 from chainrule.core.dtype import Array, int64
 from chainrule.core.errors import ArgumentError, unknown_word
-from chainrule.core.shape import Spec, expect, normalize_axis
+from chainrule.core.shape import Spec, expect, normalize_axis, scalar_axis
 from chainrule.graph.op import Op, composite, public, register
 from chainrule.graph.sample import In, Sample, sample
 from chainrule.graph.tensor import Tensor, apply, as_tensor, common
@@ -61,22 +61,27 @@ class ArgSort(Op):
 
 @register
 class SearchSorted(Op):
-    """The place of each value in a sorted 1-d tensor."""
+    """The place of each value in a sorted 1-d tensor, or in the row of its own of several."""
 
     name = "searchsorted"
     differentiable = False
 
     def infer(self, x: Spec, values: Spec, *, side: Literal["left", "right"]) -> Spec:
         expect(
-            len(x.shape) == 1,
-            "searchsorted: the sorted tensor must be 1-d, got {}",
-            x,
-            hint="search row by row: x[i]",
+            len(x.shape) == 1 or (len(x.shape) > 1 and x.shape[:-1] == values.shape[:-1]),
+            "searchsorted: the sorted tensor must be 1-d, or rows [..., K] for values [..., M]; "
+            "got {} for {}",
+            *(x, values),
         )
         return Spec(values.shape, int64)
 
     def eval(self, x: Array, values: Array, *, side: Literal["left", "right"]) -> Array:
-        return np.asarray(np.searchsorted(x, values, side=side), dtype=np.int64)
+        if x.ndim == 1:
+            return np.asarray(np.searchsorted(x, values, side=side), dtype=np.int64)
+        result = np.empty(values.shape, dtype=np.int64)
+        for row in np.ndindex(x.shape[:-1]):
+            result[row] = np.searchsorted(x[row], values[row], side=side)
+        return result
 
     def samples(self) -> Iterable[Sample]:
         grid = In(values=[-1.0, 0.0, 0.0, 1.5])
@@ -84,6 +89,9 @@ class SearchSorted(Op):
             sample(grid, (2, 3), side="left"),
             sample(grid, In(values=[0.0, -2.0, 9.0]), side="right"),
             sample(grid, (), side="left"),
+            sample(
+                In(values=[[-1.0, 0.0, 2.0], [0.5, 0.5, 1.0]]), (2, 4), side="left", name="rows"
+            ),
         ]
 
 
@@ -120,7 +128,10 @@ def argsort(
         [1, 2, 0]
     """
     x = as_tensor(x)
-    where = normalize_axis("argsort", axis_or_dim("argsort", axis, dim, -1), x.ndim)
+    chosen = axis_or_dim("argsort", axis, dim, -1)
+    if scalar_axis(chosen, x.ndim):
+        return argsort(x.reshape(1)).reshape(())
+    where = normalize_axis("argsort", chosen, x.ndim)
     return apply(_ARGSORT, x, axis=where, descending=descending)
 
 
@@ -160,7 +171,10 @@ def sort(
         [1, 2, 3]
     """
     x = as_tensor(x)
-    where = normalize_axis("sort", axis_or_dim("sort", axis, dim, -1), x.ndim)
+    chosen = axis_or_dim("sort", axis, dim, -1)
+    if scalar_axis(chosen, x.ndim):
+        return sort(x.reshape(1)).reshape(())
+    where = normalize_axis("sort", chosen, x.ndim)
     return take_along_axis(x, apply(_ARGSORT, x, axis=where, descending=descending), where)
 
 
@@ -190,7 +204,11 @@ def topk(
         ([3, 2], [0, 2])
     """
     x = as_tensor(x)
-    where = normalize_axis("topk", axis_or_dim("topk", axis, dim, -1), x.ndim)
+    chosen = axis_or_dim("topk", axis, dim, -1)
+    if scalar_axis(chosen, x.ndim):
+        found = topk(x.reshape(1), k, 0, largest)
+        return TopK(*(each.reshape(()) for each in found)) if k else found
+    where = normalize_axis("topk", chosen, x.ndim)
     if not 0 <= k <= x.shape[where]:
         raise ArgumentError(
             f"topk: k = {k} elements along axis {where} of {x.spec}, which has {x.shape[where]}",
@@ -205,11 +223,11 @@ def topk(
 def searchsorted(
     x: Tensor, values: Tensor, *, side: str = "left", sorter: Tensor | None = None
 ) -> Tensor:
-    """Return where values would be inserted into a sorted 1-d tensor to keep it sorted.
+    """Return where values would be inserted into a sorted tensor to keep it sorted.
 
     Args:
-        x: A tensor with one axis, in ascending order.
-        values: What is looked for, of any shape.
+        x: A tensor with one axis, in ascending order; or several sorted rows [..., K].
+        values: What is looked for, of any shape; [..., M] for rows, each in its own.
         side: ``left``: before equal elements, ``right``: after them.
         sorter: Positions that sort x, if it is not sorted.
 
@@ -217,7 +235,7 @@ def searchsorted(
         Positions as int64, of the shape of the values.
 
     Raises:
-        ShapeError: x is not 1-d.
+        ShapeError: x is neither 1-d nor has a row for each row of the values.
         ArgumentError: The side is unknown.
 
     Example:

@@ -237,8 +237,17 @@ def vector_norm(
     elif ord == 2:
         result = _root(sum(value * value, axes, keepdims=keepdims), 2.0)
     else:
-        result = _root(sum(value.abs() ** ord, axes, keepdims=keepdims), ord)
+        result = _root(sum(_powers(value.abs(), ord), axes, keepdims=keepdims), ord)
     return _rounded(result, target)
+
+
+def _powers(size: Tensor, order: float) -> Tensor:
+    """Return powers whose derivative at 0 is 0, where it would be infinite and give NaN."""
+    if order > 1:
+        return size**order
+    at_zero = size == 0
+    powers = call("where", at_zero, 1.0, size) ** order
+    return call("where", at_zero, 0.0 if order > 0 else math.inf, powers)
 
 
 @public

@@ -293,42 +293,91 @@ def logaddexp(x: Operand, y: Operand) -> Tensor:
 
 @public
 def sigmoid(x: Operand) -> Tensor:
-    """Return 1 / (1 + e^-x), the logistic function; exact to rounding for every x."""
+    """Return 1 / (1 + e^-x), the logistic function s; exact to rounding for every x.
+
+    Derivative: s (1 - s), at most 1/4. Range: from 0 to 1, so not zero-centred. It turns a score
+    into a probability. Between many layers gradients vanish: it saturates on both sides.
+
+    Example:
+        >>> import chainrule
+        >>> chainrule.sigmoid(chainrule.tensor([-1e4, 0.0, 1e4])).tolist()
+        [0.0, 0.5, 1.0]
+    """
     return apply(_SIGMOID, floating(x))
 
 
 @public
 def tanh(x: Operand) -> Tensor:
-    """Return the hyperbolic tangent of x."""
+    """Return the hyperbolic tangent (e^x - e^-x) / (e^x + e^-x) = 2 sigmoid(2x) - 1.
+
+    Derivative: 1 - tanh²(x), at most 1. Range: from -1 to 1, zero-centred. It saturates on both
+    sides, where next to no gradient comes through.
+    """
     return apply(_TANH, floating(x))
 
 
 @public
-def relu(x: Operand) -> Tensor:
-    """Return max(x, 0), the rectifier (Nair & Hinton 2010); the derivative at 0 is 0."""
+def relu(x: Operand, inplace: bool = False) -> Tensor:
+    """Return max(x, 0), the rectifier.
+
+    Derivative: 1 where x is positive, else 0 (0 at 0). Range: from 0 up. Cheap, and does not
+    saturate above; a unit that is negative for every example gets no gradient and stays dead.
+
+    Args:
+        x: Tensor or number.
+        inplace: Accepted for PyTorch's sake: elements of tensors never change.
+
+    Returns:
+        The same shape and dtype.
+
+    Source: Nair & Hinton 2010, "Rectified linear units improve restricted Boltzmann machines".
+
+    Example:
+        >>> import chainrule
+        >>> chainrule.relu(chainrule.tensor([-1.0, 2.0])).tolist()
+        [0.0, 2.0]
+    """
     return apply(_RELU, as_tensor(x))
 
 
 def _softplus_samples() -> Iterable[Sample]:
-    return [*unary(In((), -4.0, 4.0)), sample((5,), beta=2.0), sample((5,), beta=0.5)]
+    # Samples keep away from the threshold, where the result jumps by a rounding of float32.
+    beyond = sample(In((5,), -2.0, 2.0, avoid=(0.1,)), beta=3.0, threshold=0.3, name="threshold")
+    exact = sample(In((5,), -30.0, 30.0), threshold=None, name="exact")
+    return [
+        *unary(In((), -4.0, 4.0)),
+        sample((5,), beta=2.0),
+        sample((5,), beta=0.5),
+        beyond,
+        exact,
+    ]
 
 
 @composite(_softplus_samples)
-def softplus(x: Operand, beta: float = 1.0) -> Tensor:
-    """Return ln(1 + e^(beta x)) / beta, a smooth rectifier, without overflow.
+def softplus(x: Operand, beta: float = 1.0, threshold: float | None = 20.0) -> Tensor:
+    """Return ln(1 + e^(beta x)) / beta, a smooth `relu`, without overflow.
 
-    PyTorch's threshold, beyond which it returns x itself, is not needed here.
+    Derivative: sigmoid(beta x). Range: above 0. Makes numbers positive, variances for example;
+    as an activation its results are far from zero-centred.
 
     Args:
         x: Tensor or number.
         beta: How sharply it bends; above 0.
+        threshold: Where beta x is larger, the result is x itself, as in PyTorch: an error below
+            e^-threshold / beta. None: the formula everywhere.
+
+    Returns:
+        The same shape.
 
     Raises:
         ArgumentError: ``beta`` is not positive.
+
+    Source: Dugas, Bengio et al. 2001, "Incorporating second-order functional knowledge".
     """
-    made = floating(x)
-    if beta == 1.0:
-        return apply(_LOGADDEXP, *common(made, 0.0))
     if not beta > 0:
         raise ArgumentError(f"softplus: beta is {beta}, expected a number above 0")
-    return apply(_LOGADDEXP, *common(made * beta, 0.0)) / beta
+    made = floating(x)
+    scaled = made if beta == 1.0 else made * beta
+    bent = apply(_LOGADDEXP, *common(scaled, 0.0))
+    bent = bent if beta == 1.0 else bent / beta
+    return bent if threshold is None else call("where", scaled > threshold, made, bent)

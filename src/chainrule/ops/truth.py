@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from chainrule.core.dtype import Array, bool_, int64
-from chainrule.core.shape import Axes, Spec, expect, normalize_axis, one_axis
+from chainrule.core.shape import Axes, Spec, expect, normalize_axis, one_axis, scalar_axis
 from chainrule.graph.op import Op, composite, public, register
 from chainrule.graph.sample import In, Sample, sample
 from chainrule.graph.tensor import Tensor, apply, as_tensor
@@ -184,7 +184,7 @@ def argmin(
 
 def _where(op: Where, x: AnyType, axis: int | None, keepdims: bool) -> Tensor:
     value = as_tensor(x)
-    if axis is None:
+    if axis is None or scalar_axis(axis, value.ndim):
         found = apply(op, value.reshape(-1), axis=0, keepdims=False)
         return found.reshape((1,) * value.ndim) if keepdims else found
     return apply(op, value, axis=normalize_axis(op.name, axis, value.ndim), keepdims=keepdims)
