@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product as combinations
 
+from chainrule.codegen.contraction_ahead import Ahead
 from chainrule.codegen.contraction_finish import Finish, Slots
 from chainrule.codegen.contraction_form import (
     Form,
@@ -123,6 +124,7 @@ class _Emitter:
         )
         self.packed_batch = [line for line in form.batch if line.right]
         self.finish = Finish(module, form, t, symbol, target)
+        self.ahead = Ahead(module, form, t, symbol, target)
 
     def emit(self) -> Emitted:
         """Write all phases."""
@@ -313,9 +315,12 @@ class _Emitter:
                 )
                 left = shifted(f, self.base_left, self.kind, offset)
                 out = self._out(f, piece, batch, at, columns, (tile, panel))
+                last = not self.direct and not self.kept
                 for height in self._heights(f, row_part):
+                    if last:
+                        self.ahead.call(f, height, width, batch[1], at, columns)
                     self._call(f, height, width, left, right, out, steps)
-                    if not self.direct and not self.kept:
+                    if last:
                         self.finish.call(f, height, width, out, batch[1], at, columns)
 
     def _right(
