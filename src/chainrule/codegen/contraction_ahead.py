@@ -19,7 +19,7 @@ from chainrule.ir.expr import Buffer, Index, Load, walk
 
 LINE_BYTES = 64
 # Less than that stays in the second-level cache from one step of a training to the next.
-FEW_BYTES = 2**19
+FEW_BYTES = 2**21
 # Multiply-adds behind which the request for one line can be hidden.
 HIDING = 8
 

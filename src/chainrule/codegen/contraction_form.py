@@ -268,8 +268,14 @@ def _cost(form: Form, lanes: int) -> float:
     depth = product(form.depth)
     idle = -(-column.extent // lanes) * lanes / column.extent
     packing = 0.0 if column.right == 1 else 16 / rows
-    scattering = 0.0 if column.out == 1 else 24 / depth
+    scattering = 0.0 if column.out == 1 else 24 / depth * _touched(form)
     return idle * (1 + packing + scattering) + (0.0 if rows > 3 else 1 / rows)
+
+
+def _touched(form: Form) -> int:
+    """Return how many elements of memory are read and written for each element of the result."""
+    loads = sum(isinstance(e, Load) for store in form.stores for e in walk(store.value))
+    return loads + len(form.stores)
 
 
 def product(lines: Sequence[Line]) -> int:
