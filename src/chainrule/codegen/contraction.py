@@ -116,6 +116,7 @@ class _Emitter:
         )
         # The sums of a tile outlive the micro-kernel's call.
         self.kept = not self.direct and (t.pieces > 1 or self.blocks > 1)
+        self.stored = not self.direct and not self.kept
         self.chunks = (
             t.pieces,
             -(-self.batch // t.batch_grain),
@@ -124,7 +125,7 @@ class _Emitter:
         )
         self.packed_batch = [line for line in form.batch if line.right]
         self.finish = Finish(module, form, t, symbol, target)
-        self.ahead = Ahead(module, form, t, symbol, target)
+        self.ahead = Ahead(module, form, t, symbol)
 
     def emit(self) -> Emitted:
         """Write all phases."""
@@ -234,8 +235,9 @@ class _Emitter:
             number = self.form.buffers.index(self.form.plain.buffer)
             self.base_out = argument(f, number)
         self.stack = ""
-        if not self.direct and not self.kept:
+        if self.stored:
             self.stack = f.alloca(f"[{self.slots.size} x {self.kind}]")
+            self.lines = self.ahead.table(f)
         with stepped(f, "%begin", "%end", 1) as chunk:
             piece, batches, rows, columns = positions(f, chunk, self.chunks)
             first = times(f, piece, self.share)
@@ -315,12 +317,11 @@ class _Emitter:
                 )
                 left = shifted(f, self.base_left, self.kind, offset)
                 out = self._out(f, piece, batch, at, columns, (tile, panel))
-                last = not self.direct and not self.kept
                 for height in self._heights(f, row_part):
-                    if last:
-                        self.ahead.call(f, height, width, batch[1], at, columns)
+                    if self.stored:
+                        self.ahead.fill(f, self.lines, height, width, batch[1], at, columns)
                     self._call(f, height, width, left, right, out, steps)
-                    if last:
+                    if self.stored:
                         self.finish.call(f, height, width, out, batch[1], at, columns)
 
     def _right(
@@ -433,10 +434,15 @@ class _Emitter:
             depth=depth,
             adds=self.blocks > 1,
             fma=fma,
+            lines=self.ahead.size if self.stored else 0,
+            rate=self.ahead.rate,
         )
         name = micro_kernel(self.module, micro)
         add = self._later(f, steps[0]) if self.blocks > 1 else "false"
-        f.effect(f"call void @{name}(ptr {left}, ptr {right}, ptr {out}, i64 {count}, i1 {add})")
+        values = f"ptr {left}, ptr {right}, ptr {out}, i64 {count}, i1 {add}"
+        if micro.lines:
+            values += f", ptr {self.lines}"
+        f.effect(f"call void @{name}({values})")
 
     def _steps_of(self, width: int) -> tuple[tuple[int, int, int], ...]:
         """Return extents and strides of the depth axes as a micro-kernel sees them."""

@@ -36,6 +36,8 @@ class Micro:
             extent is how far the axis reaches, of which a call runs a part.
         adds: Whether calls say if the tile is added to what is stored already.
         fma: Whether multiply and add are one instruction.
+        lines: Entries of a table of addresses that are asked for meanwhile, a power of two; or 0.
+        rate: Entries that a step of depth asks for.
     """
 
     kind: str
@@ -48,6 +50,8 @@ class Micro:
     depth: tuple[tuple[int, int, int], ...]
     adds: bool
     fma: bool
+    lines: int = 0
+    rate: int = 0
 
     @property
     def vectors(self) -> int:
@@ -69,13 +73,15 @@ def micro_kernel(module: Module, micro: Micro) -> str:
     Returns:
         Its symbol: ``void (ptr left, ptr right, ptr out, i64 count, i1 add)``, where the pointers
         are at the tile's first element and ``count`` (at least 1) is how much of the first depth
-        axis to run.
+        axis to run; with ``lines`` the table's address is a sixth argument.
     """
     digest = hashlib.blake2s(repr(micro).encode(), digest_size=8).hexdigest()
     name = f"micro_{digest}"
     if name in module.functions:
         return name
-    params = ("ptr %left", "ptr %right", "ptr %out", "i64 %count", "i1 %add")
+    params = ["ptr %left", "ptr %right", "ptr %out", "i64 %count", "i1 %add"]
+    if micro.lines:
+        params.append("ptr %lines")
     f = Function(module, name, params, linkage="internal")
     tile = _Tile(f, micro)
     tile.clear()
@@ -108,6 +114,12 @@ class _Tile:
         self.vector = f"<{micro.lanes} x {micro.kind}>"
         count = len(micro.rows) * micro.vectors
         self.slots = [f.alloca(self.vector) for _ in range(count)]
+        if micro.lines:
+            f.module.declare(
+                "llvm.prefetch.p0", "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)"
+            )
+            self.asked = f.alloca("i64", align=8)
+            f.effect(f"store i64 0, ptr {self.asked}")
 
     def clear(self) -> None:
         """Set all to zero."""
@@ -120,6 +132,8 @@ class _Tile:
         _, left_stride, right_stride = micro.depth[-1]
         sums = [f.value(f"load {self.vector}, ptr {slot}") for slot in self.slots]
         for step in range(count):
+            if micro.lines:
+                self._ask()
             base = shifted(f, right, micro.kind, step * right_stride)
             columns = [self._right(base, v) for v in range(micro.vectors)]
             for r, row in enumerate(micro.rows):
@@ -130,6 +144,17 @@ class _Tile:
                     sums[at] = multiply_add(f, micro.kind, micro.lanes, factors, fma=micro.fma)
         for slot, value in zip(self.slots, sums, strict=True):
             f.effect(f"store {self.vector} {value}, ptr {slot}")
+
+    def _ask(self) -> None:
+        """Ask for the next entries of the table; behind its end it begins anew."""
+        f = self.f
+        for _ in range(self.micro.rate):
+            number = f.value(f"load i64, ptr {self.asked}")
+            line = f.value(f"load ptr, ptr {shifted(f, '%lines', 'ptr', number)}")
+            f.effect(f"call void @llvm.prefetch.p0(ptr {line}, i32 0, i32 3, i32 1)")
+            following = f.value(f"add i64 {number}, 1")
+            wrapped = f.value(f"and i64 {following}, {self.micro.lines - 1}")
+            f.effect(f"store i64 {wrapped}, ptr {self.asked}")
 
     def _right(self, base: str, vector: int) -> str:
         micro = self.micro
