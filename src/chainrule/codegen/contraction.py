@@ -7,7 +7,7 @@ The one idea: all contractions are one loop nest over tiles; only the strides di
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import product as combinations
 
@@ -33,13 +33,13 @@ from chainrule.codegen.micro_loops import (
     affine,
     argument,
     divided,
-    only_if,
     plus,
     positions,
     shifted,
     smaller,
     stepped,
     times,
+    variants,
 )
 from chainrule.codegen.target import Target
 from chainrule.codegen.text import Function, Module
@@ -215,12 +215,12 @@ class _Emitter:
     def _widths(self, f: Function, part: Number) -> Iterator[int]:
         """Yield the columns of a panel's part; what is written then runs for those only."""
         tiles = self.tiling.columns
-        return _variants(f, part, tiles.sizes, tiles.whole)
+        return variants(f, part, tiles.sizes, tiles.whole)
 
     def _heights(self, f: Function, part: Number) -> Iterator[int]:
         """Yield the steps of a row tile's part; what is written then runs for those only."""
         tiles = self.tiling.rows
-        return _variants(f, part, tiles.sizes, tiles.first)
+        return variants(f, part, tiles.sizes, tiles.first)
 
     # --- sums ----------------------------------------------------------------------------------
 
@@ -405,20 +405,8 @@ class _Emitter:
         out_rows = reach("out")
         if not self.direct:
             out_rows = tuple(n * t.columns.width for n in range(len(places)))
-        fma = self.target.fma
         if t.dots:
-            column = form.columns[-1]
-            step = column.out if self.direct else 1
-            strides = [line.right for line in form.depth]
-            if t.packing:
-                strides = panel_strides([line.extent for line in form.depth], 1)
-            stride = self.depth if t.packing else column.right
-            columns = tuple(c * stride for c in range(width))
-            steps_of = zip(form.depth, strides, strict=True)
-            depth = merged_depth([(x.extent, x.left, s) for x, s in steps_of])
-            results = tuple(r + c * step for r in out_rows for c in range(width))
-            dots = Dots(self.kind, t.lanes, reach("left"), columns, results, depth, fma)
-            name = dot_kernel(self.module, dots)
+            name = dot_kernel(self.module, self._dots(width, reach("left"), out_rows))
             f.effect(f"call void @{name}(ptr {left}, ptr {right}, ptr {out})")
             return
         depth = self._steps_of(width)
@@ -433,7 +421,7 @@ class _Emitter:
             whole=not self.direct,
             depth=depth,
             adds=self.blocks > 1,
-            fma=fma,
+            fma=self.target.fma,
             lines=self.ahead.size if self.stored else 0,
             rate=self.ahead.rate,
         )
@@ -443,6 +431,21 @@ class _Emitter:
         if micro.lines:
             values += f", ptr {self.lines}"
         f.effect(f"call void @{name}({values})")
+
+    def _dots(self, width: int, rows: tuple[int, ...], out_rows: tuple[int, ...]) -> Dots:
+        """Return the micro-kernel of dot products for tiles of so many columns."""
+        form, t = self.form, self.tiling
+        column = form.columns[-1]
+        step = column.out if self.direct else 1
+        strides = [line.right for line in form.depth]
+        if t.packing:
+            strides = panel_strides([line.extent for line in form.depth], 1)
+        stride = self.depth if t.packing else column.right
+        columns = tuple(c * stride for c in range(width))
+        steps_of = zip(form.depth, strides, strict=True)
+        depth = merged_depth([(x.extent, x.left, s) for x, s in steps_of])
+        results = tuple(r + c * step for r in out_rows for c in range(width))
+        return Dots(self.kind, t.lanes, rows, columns, results, depth, self.target.fma)
 
     def _steps_of(self, width: int) -> tuple[tuple[int, int, int], ...]:
         """Return extents and strides of the depth axes as a micro-kernel sees them."""
@@ -489,13 +492,3 @@ class _Emitter:
         f.effect("ret void")
         f.finish()
         return Phase(symbol, -(-count // grain))
-
-
-def _variants(f: Function, part: Number, sizes: Sequence[int], border: int) -> Iterator[int]:
-    """Yield the size of the parts before a border and that of the rest, each written for itself."""
-    if len(sizes) == 1:
-        yield sizes[0]
-        return
-    for size, test in zip(sizes, ("slt", "sge"), strict=True):
-        with only_if(f, f.value(f"icmp {test} i64 {part}, {border}")):
-            yield size

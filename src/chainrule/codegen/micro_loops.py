@@ -63,6 +63,16 @@ def only_if(f: Function, condition: str) -> Iterator[None]:
     f.begin(after)
 
 
+def variants(f: Function, part: str | int, sizes: Sequence[int], border: int) -> Iterator[int]:
+    """Yield the size of the parts before a border and that of the rest, each written for itself."""
+    if len(sizes) == 1:
+        yield sizes[0]
+        return
+    for size, test in zip(sizes, ("slt", "sge"), strict=True):
+        with only_if(f, f.value(f"icmp {test} i64 {part}, {border}")):
+            yield size
+
+
 def times(f: Function, value: str | int, factor: int) -> str | int:
     """Write a product; numbers are multiplied here."""
     if isinstance(value, int):
