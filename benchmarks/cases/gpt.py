@@ -9,12 +9,11 @@ normalise first (pre-norm), GELU, learned positions (Radford et al. 2019, "GPT-2
 
 from __future__ import annotations
 
-import importlib
-import os
 from typing import Any
 
 import numpy as np
 
+from benchmarks.cases.texts import Steps, library_of
 from benchmarks.counts import Array
 from benchmarks.peers import Runner
 
@@ -25,50 +24,11 @@ SPREAD = 0.02  # of the first weights, as GPT-2's
 
 def build(peer: str) -> Runner:
     """Return the network of a peer, ready to be trained."""
-    library = importlib.import_module("torch" if peer.startswith("torch") else "chainrule")
-    if library.__name__ == "torch":
-        library.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    return Steps(library, peer)
 
+    def rule(optim: Any, parameters: Any) -> Any:
+        return optim.AdamW(parameters, **SETTINGS)
 
-class Steps:
-    """Steps on one batch."""
-
-    def __init__(self, library: Any, peer: str) -> None:
-        model = network(library)
-        parameters = dict(model.named_parameters())
-        model.load_state_dict({k: library.tensor(v) for k, v in first_weights(parameters).items()})
-        self.tokens, self.targets = (library.tensor(array) for array in text())
-        rule = library.optim.AdamW(model.parameters(), **SETTINGS)
-        loss_of = library.nn.functional.cross_entropy
-
-        def forward(tokens: Any, targets: Any) -> Any:
-            scores = model(tokens)  # [N, T, V]
-            return loss_of(scores.reshape(-1, VOCABULARY), targets.reshape(-1))
-
-        make = library.compile if peer == "torch-compile" else _as_it_is
-        forward, update = make(forward), make(rule.step)
-
-        def step(tokens: Any, targets: Any) -> Any:
-            rule.zero_grad()
-            loss = forward(tokens, targets)
-            loss.backward()
-            update()
-            return loss
-
-        self.function = library.compile(step) if peer == "chainrule" else step
-
-    def step(self) -> Any:
-        """Do one step."""
-        return self.function(self.tokens, self.targets)
-
-    def loss(self, result: Any) -> float:
-        """Return the loss of a step."""
-        return float(result.item())
-
-
-def _as_it_is(function: Any) -> Any:
-    return function
+    return Steps(peer, network(library_of(peer)), first_weights, rule, text())
 
 
 def network(library: Any) -> Any:
@@ -126,12 +86,11 @@ def network(library: Any) -> Any:
     return Gpt()
 
 
-def first_weights(parameters: dict[str, Any]) -> dict[str, Array]:
+def first_weights(shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:
     """Return the first weights: normal ones, scales of 1, biases of 0."""
     rng = np.random.default_rng(0)
     made: dict[str, Array] = {}
-    for name, parameter in parameters.items():
-        shape = tuple(parameter.shape)
+    for name, shape in shapes.items():
         if len(shape) == 2:
             made[name] = rng.normal(0.0, SPREAD, shape).astype(np.float32)
         else:

@@ -9,13 +9,12 @@ Two layers of LSTM with 256 units, vectors of 256 for 65 characters, sequences o
 
 from __future__ import annotations
 
-import importlib
 import math
-import os
 from typing import Any
 
 import numpy as np
 
+from benchmarks.cases.texts import Steps, library_of
 from benchmarks.counts import Array
 from benchmarks.peers import Runner
 
@@ -25,52 +24,11 @@ RATE, LARGEST_NORM = 2e-3, 1.0
 
 def build(peer: str) -> Runner:
     """Return the network of a peer, ready to be trained."""
-    library = importlib.import_module("torch" if peer.startswith("torch") else "chainrule")
-    if library.__name__ == "torch":
-        library.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    return Steps(library, peer)
 
+    def rule(optim: Any, parameters: Any) -> Any:
+        return optim.Adam(parameters, lr=RATE)
 
-class Steps:
-    """Steps on one batch."""
-
-    def __init__(self, library: Any, peer: str) -> None:
-        nn = library.nn
-        model = network(library)
-        shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
-        first = first_weights(shapes)
-        model.load_state_dict({name: library.tensor(array) for name, array in first.items()})
-        self.tokens, self.targets = (library.tensor(array) for array in text())
-        rule = library.optim.Adam(model.parameters(), lr=RATE)
-
-        def forward(tokens: Any, targets: Any) -> Any:
-            scores = model(tokens)  # [N, T, K]
-            return nn.functional.cross_entropy(scores.reshape(-1, VOCABULARY), targets.reshape(-1))
-
-        make = library.compile if peer == "torch-compile" else _as_it_is
-        forward, update = make(forward), make(rule.step)
-
-        def step(tokens: Any, targets: Any) -> Any:
-            rule.zero_grad()
-            loss = forward(tokens, targets)
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), LARGEST_NORM)
-            update()
-            return loss
-
-        self.function = library.compile(step) if peer == "chainrule" else step
-
-    def step(self) -> Any:
-        """Do one step."""
-        return self.function(self.tokens, self.targets)
-
-    def loss(self, result: Any) -> float:
-        """Return the loss of a step."""
-        return float(result.item())
-
-
-def _as_it_is(function: Any) -> Any:
-    return function
+    return Steps(peer, network(library_of(peer)), first_weights, rule, text(), LARGEST_NORM)
 
 
 def network(library: Any) -> Any:
