@@ -37,17 +37,6 @@ def shown_code(exploration: Exploration) -> str:
     return f"{imports}\n{text}".replace("\n\n\n\n", "\n\n\n").strip() + "\n"
 
 
-def code_lines(exploration: Exploration) -> int:
-    """Return how many lines the experiment's body has, without its docstring."""
-    (function,) = ast.parse(inspect.getsource(exploration.experiment)).body
-    if not isinstance(function, ast.FunctionDef):
-        raise TypeError(f"{exploration.name}: the experiment is not a function")
-    lines = inspect.getsource(exploration.experiment).splitlines()[function.body[0].lineno - 1 :]
-    docstring = function.body[0]
-    rest = lines[(docstring.end_lineno or 0) - docstring.lineno + 1 :]
-    return sum(bool(line.strip()) for line in rest)
-
-
 def _names_of(node: ast.stmt) -> set[str]:
     """Return what a statement at the top of a file defines."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
