@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import statistics
 import xml.etree.ElementTree as ET
@@ -172,8 +173,16 @@ def test_every_workload_names_a_known_optimizer_if_it_trains() -> None:
     def trains(workload: Workload) -> bool:
         return workload.kind in ("train", "fit")
 
-    for workload in WORKLOADS.values():
+    for workload in (w for w in WORKLOADS.values() if not w.case):
         assert trains(workload) == (workload.optimizer in ("sgd", "adam"))
+
+
+@pytest.mark.parametrize("name", [n for n, w in WORKLOADS.items() if w.case])
+def test_every_case_has_its_file_and_counts_its_work(name: str) -> None:
+    workload = WORKLOADS[name]
+    assert importlib.util.find_spec(f"benchmarks.cases.{workload.case}") is not None
+    assert flops(workload) == workload.work[0] > bytes_moved(workload) / 10 > 0
+    assert why_absent(PEERS["numpy"], workload) == "not written for this network"
 
 
 # --- tables and pictures -----------------------------------------------------------------------

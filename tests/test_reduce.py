@@ -321,9 +321,10 @@ def test_wrong_arguments_are_refused() -> None:
         (lambda: x.topk(1), ArgumentError, "topk: k = 1 elements along axis 1 of f32[2,0]"),
         (lambda: sorting.argsort(x, 0, dim=1), ArgumentError, "argsort: got axis=0 and dim=1"),
         (
-            lambda: sorting.searchsorted(x, x),
+            lambda: sorting.searchsorted(x, x[:1]),
             ShapeError,
-            "searchsorted: the sorted tensor must be 1-d, got f32[2,0]",
+            "searchsorted: the sorted tensor must be 1-d, or rows [..., K] for values [..., M]; "
+            "got f32[2,0] for f32[1,0]",
         ),
     ]
     for call, kind, text in cases:
