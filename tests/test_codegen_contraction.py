@@ -174,6 +174,20 @@ def test_matmul_in_many_chunks(sizes: tuple[int, int, int], turn: str) -> None:
     assert max(chunks for _, chunks in Compiled(spec.contraction()).phases) > 1
 
 
+@pytest.mark.parametrize("columns", [10, 64, 100])
+@pytest.mark.parametrize(("channels", "places"), [(30, 144), (5, 37), (3, 9)])
+def test_image_with_channels_last_meets_weights_with_channels_first(
+    columns: int, channels: int, places: int
+) -> None:
+    """What a linear layer behind a flattened image does: squares of weights are transposed."""
+    depth = channels * places
+    left = {"m": depth, "p": channels, "c": 1}
+    right = {"n": depth, "c": places, "p": 1}
+    extents = {"m": 33, "n": columns, "c": channels, "p": places}
+    sizes = (33 * depth, columns * depth, 33 * columns)
+    check(Spec("", "m", "n", "cp", extents, (left, right, {"m": columns, "n": 1}), sizes))
+
+
 @pytest.mark.parametrize("depth", [4099, 20001])
 def test_long_depth_is_summed_in_pieces(depth: int) -> None:
     spec = matmul(48, depth, 33, "tn")

@@ -1,7 +1,7 @@
 """Panels: the right operand's columns side by side, one row of a panel for each step of depth.
 
 Takes: where a panel's columns lie in memory. Gives: code that copies them.
-The one idea: where depth is the contiguous axis, whole squares are transposed in registers;
+The one idea: where depth has a contiguous axis, whole squares are transposed in registers;
 else elements are copied one after the other, which only small operands need.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 from chainrule.codegen.contraction_form import panel_strides
 from chainrule.codegen.micro_loops import (
@@ -50,6 +51,14 @@ class Panel:
         return -(-self.columns // self.lanes) * self.lanes
 
 
+class _Level(NamedTuple):
+    """A depth axis: its extent, and how far a step moves in the source and in the panel."""
+
+    extent: int
+    stride: int
+    step: int
+
+
 def write_pack(f: Function, panel: Panel, source: str, target: str) -> None:
     """Write the copying of one panel.
 
@@ -62,7 +71,12 @@ def write_pack(f: Function, panel: Panel, source: str, target: str) -> None:
         source: Address of the first element of the first column.
         target: Address of the panel.
     """
-    _outer(f, panel, panel_strides([e for e, _ in panel.depth], panel.width), source, target)
+    steps = panel_strides([extent for extent, _ in panel.depth], panel.width)
+    levels = [_Level(*axis, step) for axis, step in zip(panel.depth, steps, strict=True)]
+    if panel.stride != 1:
+        # Squares are transposed along the axis that the source is contiguous along.
+        levels.sort(key=lambda level: _is_square(panel, level))
+    _outer(f, panel, levels, source, target)
 
 
 def write_lines(f: Function, panel: Panel, source: str, target: str) -> None:
@@ -97,35 +111,38 @@ def _line(f: Function, panel: Panel, source: str, target: str, level: int = 0) -
         targets.move(to, prod(inner for inner, _ in panel.depth[level + 1 :]))
 
 
-def _outer(
-    f: Function, panel: Panel, rows: Sequence[int], source: str, target: str, level: int = 0
-) -> None:
-    extent, stride = panel.depth[level]
-    if level == len(panel.depth) - 1:
-        _inner(f, panel, extent, stride, source, target)
+def _outer(f: Function, panel: Panel, levels: Sequence[_Level], source: str, target: str) -> None:
+    """Write the loops over depth, and inside of them the copying along the last axis."""
+    level = levels[0]
+    if len(levels) == 1:
+        _inner(f, panel, level, source, target)
         return
     sources, targets = Cursor(f, source, panel.kind), Cursor(f, target, panel.kind)
-    with counted(f, extent):
+    with counted(f, level.extent):
         at, to = sources.get(), targets.get()
-        _outer(f, panel, rows, at, to, level + 1)
-        sources.move(at, stride)
-        targets.move(to, rows[level])
+        _outer(f, panel, levels[1:], at, to)
+        sources.move(at, level.stride)
+        targets.move(to, level.step)
 
 
-def _inner(f: Function, panel: Panel, extent: int, stride: int, source: str, target: str) -> None:
-    """Write the copying along the innermost depth axis."""
+def _is_square(panel: Panel, level: _Level) -> bool:
+    """Return whether squares of columns by depth are contiguous along depth."""
+    return level.stride == 1 and level.extent >= panel.lanes and panel.lanes in (2, 4, 8, 16)
+
+
+def _inner(f: Function, panel: Panel, level: _Level, source: str, target: str) -> None:
     if panel.stride == 1:
-        _copy(f, panel, extent, stride, source, target)
-    elif stride == 1 and extent >= panel.lanes and panel.lanes in (2, 4, 8, 16):
-        _transpose(f, panel, extent, source, target)
+        _copy(f, panel, level, source, target)
+    elif _is_square(panel, level):
+        _transpose(f, panel, level, source, target)
     else:
-        _gather(f, panel, extent, stride, source, target)
+        _gather(f, panel, level, source, target)
 
 
-def _copy(f: Function, panel: Panel, extent: int, stride: int, source: str, target: str) -> None:
+def _copy(f: Function, panel: Panel, level: _Level, source: str, target: str) -> None:
     """Write vectors of neighbouring columns as they are."""
     sources, targets = Cursor(f, source, panel.kind), Cursor(f, target, panel.kind)
-    with counted(f, extent):
+    with counted(f, level.extent):
         at, to = sources.get(), targets.get()
         for first in range(0, panel.columns, panel.lanes):
             used = min(panel.lanes, panel.columns - first)
@@ -133,31 +150,39 @@ def _copy(f: Function, panel: Panel, extent: int, stride: int, source: str, targ
             vector = load_vector(f, panel.kind, panel.lanes, place, used)
             place = shifted(f, to, panel.kind, first)
             store_vector(f, panel.kind, panel.lanes, vector, place, panel.lanes)
-        sources.move(at, stride)
-        targets.move(to, panel.width)
+        sources.move(at, level.stride)
+        targets.move(to, level.step)
 
 
-def _gather(f: Function, panel: Panel, extent: int, stride: int, source: str, target: str) -> None:
-    """Write elements one by one."""
+def _gather(f: Function, panel: Panel, level: _Level, source: str, target: str) -> None:
+    """Write vectors whose elements are read one by one."""
+    lanes, vector = panel.lanes, f"<{panel.lanes} x {panel.kind}>"
     sources, targets = Cursor(f, source, panel.kind), Cursor(f, target, panel.kind)
-    with counted(f, extent):
+    with counted(f, level.extent):
         at, to = sources.get(), targets.get()
-        with counted(f, panel.width) as j:
-            column = j if panel.columns == panel.width else smaller(f, j, panel.columns - 1)
-            place = shifted(f, at, panel.kind, times(f, column, panel.stride))
-            element = f.value(f"load {panel.kind}, ptr {place}")
-            place = shifted(f, to, panel.kind, j)
-            f.effect(f"store {panel.kind} {element}, ptr {place}")
-        sources.move(at, stride)
-        targets.move(to, panel.width)
+        with stepped(f, 0, panel.width, lanes, sure=True) as first:
+            gathered = "poison"
+            for i in range(lanes):
+                column = plus(f, first, i)
+                if panel.columns < panel.width:
+                    column = smaller(f, column, panel.columns - 1)
+                place = shifted(f, at, panel.kind, times(f, column, panel.stride))
+                element = f.value(f"load {panel.kind}, ptr {place}")
+                gathered = f.value(
+                    f"insertelement {vector} {gathered}, {panel.kind} {element}, i64 {i}"
+                )
+            place = shifted(f, to, panel.kind, first)
+            store_vector(f, panel.kind, lanes, gathered, place, lanes)
+        sources.move(at, level.stride)
+        targets.move(to, level.step)
 
 
-def _transpose(f: Function, panel: Panel, extent: int, source: str, target: str) -> None:
+def _transpose(f: Function, panel: Panel, level: _Level, source: str, target: str) -> None:
     """Write squares of columns by depth; the last one may overlap the one before.
 
     Reading starts at the last column that exists where there are fewer than a square has.
     """
-    lanes = panel.lanes
+    lanes, extent = panel.lanes, level.extent
     with stepped(f, 0, extent, lanes, sure=True) as wanted:
         start = smaller(f, wanted, extent - lanes) if extent % lanes else wanted
         with stepped(f, 0, panel.width, lanes, sure=True) as first:
@@ -168,7 +193,7 @@ def _transpose(f: Function, panel: Panel, extent: int, source: str, target: str)
                 place = shifted(f, source, panel.kind, offset)
                 columns.append(load_vector(f, panel.kind, lanes, place, lanes))
             for i, row in enumerate(transposed(f, panel.kind, columns)):
-                line = times(f, plus(f, start, i), panel.width)
+                line = times(f, plus(f, start, i), level.step)
                 place = shifted(f, target, panel.kind, plus(f, line, first))
                 store_vector(f, panel.kind, lanes, row, place, lanes)
 
