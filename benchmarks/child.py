@@ -22,6 +22,9 @@ from benchmarks.counts import batch, first_weights
 from benchmarks.peers import PEERS, Peer, Runner
 from benchmarks.workloads import WORKLOADS, Workload
 
+# Of the rate at which losses are compared.
+PACE = 0.1
+
 
 def gentle(workload: Workload) -> Workload:
     """Return a workload whose losses depend on rounding little: no dropout, a tenth of the rate.
@@ -30,7 +33,7 @@ def gentle(workload: Workload) -> Workload:
     PyTorch as here; in float64 both agree to 4e-16), at a tenth to 5e-5.
     """
     layers = (("dropout", 0.0) if layer[0] == "dropout" else layer for layer in workload.layers)
-    settings = {**workload.settings, "lr": workload.settings["lr"] / 10}
+    settings = {**workload.settings, "lr": workload.settings["lr"] * PACE}
     return replace(workload, layers=tuple(layers), settings=settings)
 
 
@@ -76,13 +79,13 @@ def serve(runner: Runner, imported: int, answers: Any) -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def begin(peer: Peer, workload: Workload) -> tuple[Runner, int]:
+def begin(peer: Peer, workload: Workload, is_gentle: bool) -> tuple[Runner, int]:
     """Return a network that is ready to be trained, and the bytes in use before it was made."""
     if workload.case:
         case = importlib.import_module(f"benchmarks.cases.{workload.case}")
         importlib.import_module(peer.needs)
         imported = resident()
-        return case.build(peer.name), imported
+        return case.build(peer.name, **({"pace": PACE} if is_gentle else {})), imported
     module = importlib.import_module(f"benchmarks.peers.{peer.module}")
     imported = resident()
     runner = module.runner(workload, first_weights(workload), batch(workload), peer.compiled)
@@ -95,9 +98,10 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     peer, workload = PEERS[sys.argv[1]], WORKLOADS[sys.argv[2]]
-    if "gentle" in sys.argv[3:] and not workload.case:
+    is_gentle = "gentle" in sys.argv[3:] and not workload.draws
+    if is_gentle and not workload.case:
         workload = gentle(workload)
-    runner, imported = begin(peer, workload)
+    runner, imported = begin(peer, workload, is_gentle)
     print(json.dumps("ready"), file=answers, flush=True)
     serve(runner, imported, answers)
 

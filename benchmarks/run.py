@@ -136,7 +136,7 @@ def interleave(
 def compare(workload: Workload, records: dict[str, Record]) -> None:
     """Note how much each peer's losses differ from the reference's, or the first peer's."""
     present = [name for name, record in records.items() if "losses" in record]
-    if not present or workload.kind == "fit":
+    if not present or workload.kind == "fit" or workload.draws:
         return
     reference = REFERENCE if REFERENCE in present else present[0]
     for name in present:

@@ -45,6 +45,7 @@ class Workload:
         case: File in `benchmarks/cases` whose `build` makes the steps, for what is not layers in
             a row; ``layers``, ``shape``, ``loss`` and ``optimizer`` then only fill their places.
         work: Floating-point operations and bytes of a step of a case.
+        draws: Whether a step depends on random numbers, so that losses of peers differ.
     """
 
     name: str
@@ -59,10 +60,19 @@ class Workload:
     target: float = 1.3
     case: str = ""
     work: tuple[int, int] = (0, 0)
+    draws: bool = False
 
 
 def case(
-    name: str, title: str, file: str, batch: int, target: float, *, products: int, parameters: int
+    name: str,
+    title: str,
+    file: str,
+    batch: int,
+    target: float,
+    *,
+    products: int,
+    parameters: int,
+    draws: bool = False,
 ) -> Workload:
     """Return a workload of its own file.
 
@@ -75,9 +85,11 @@ def case(
         products: Multiplications of a step, all passes.
         parameters: Numbers that are updated; with their gradients and Adam's memory they are
             the bytes that a step moves at least.
+        draws: Whether a step depends on random numbers.
     """
     work = (2 * products, 4 * 7 * parameters)
-    return Workload(name, title, (), (), batch, "none", target=target, case=file, work=work)
+    told: dict[str, Any] = {"target": target, "case": file, "work": work, "draws": draws}
+    return Workload(name, title, (), (), batch, "none", **told)
 
 
 def mlp(*widths: int, activation: str = "relu", last: Layers = ()) -> Layers:
@@ -195,6 +207,7 @@ _ALL = (
         *("W10", "RBM 784-256, CD-1, SGD", "rbm", 100, 3.0),
         products=5 * 100 * 784 * 256,
         parameters=784 * 256,
+        draws=True,
     ),
     Workload(
         *("W11", "autoencoder 784-1000-500-250-30", AUTOENCODER),

@@ -22,29 +22,31 @@ from benchmarks.counts import Array
 from benchmarks.peers import Runner
 
 LATENT, WIDE, NARROW, SIDE, BATCH = 100, 128, 64, 28, 64
-SETTINGS = {"lr": 2e-4, "betas": (0.5, 0.999)}
+RATE, BETAS = 2e-4, (0.5, 0.999)
 SPREAD = 0.02  # of the first weights, as the paper's
 SLOPE = 0.2  # of the leaky ReLU
 
 
-def build(peer: str) -> Runner:
-    """Return the networks of a peer, ready to be trained."""
+def build(peer: str, pace: float = 1.0) -> Runner:
+    """Return the networks of a peer, ready to be trained at a multiple of the rate."""
     library = importlib.import_module("torch" if peer.startswith("torch") else "chainrule")
     if library.__name__ == "torch":
         library.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    return Steps(library, peer)
+    return Steps(library, peer, pace)
 
 
 class Steps:
     """Steps on one batch."""
 
-    def __init__(self, library: Any, peer: str) -> None:
+    def __init__(self, library: Any, peer: str, pace: float) -> None:
         rng = np.random.default_rng(0)
         make, judge = generator(library.nn), discriminator(library.nn)
         for network in (make, judge):
             network.load_state_dict(first_weights(library, network, rng))
-        rule_of_make = library.optim.Adam(make.parameters(), **SETTINGS)
-        rule_of_judge = library.optim.Adam(judge.parameters(), **SETTINGS)
+        rule_of_make, rule_of_judge = (
+            library.optim.Adam(network.parameters(), lr=pace * RATE, betas=BETAS)
+            for network in (make, judge)
+        )
         loss_of = library.nn.functional.binary_cross_entropy_with_logits
         real = np.tanh(rng.normal(size=(BATCH, 1, SIDE, SIDE))).astype(np.float32)
         noise = rng.normal(size=(BATCH, LATENT, 1, 1)).astype(np.float32)

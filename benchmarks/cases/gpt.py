@@ -18,15 +18,15 @@ from benchmarks.counts import Array
 from benchmarks.peers import Runner
 
 LAYERS, HEADS, WIDTH, CONTEXT, VOCABULARY, BATCH = 4, 4, 128, 128, 65, 16
-SETTINGS = {"lr": 1e-3, "weight_decay": 0.1}
+RATE, DECAY = 1e-3, 0.1
 SPREAD = 0.02  # of the first weights, as GPT-2's
 
 
-def build(peer: str) -> Runner:
-    """Return the network of a peer, ready to be trained."""
+def build(peer: str, pace: float = 1.0) -> Runner:
+    """Return the network of a peer, ready to be trained at a multiple of the rate."""
 
     def rule(optim: Any, parameters: Any) -> Any:
-        return optim.AdamW(parameters, **SETTINGS)
+        return optim.AdamW(parameters, lr=pace * RATE, weight_decay=DECAY)
 
     return Steps(peer, network(library_of(peer)), first_weights, rule, text())
 

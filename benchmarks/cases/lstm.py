@@ -22,11 +22,11 @@ LAYERS, WIDTH, STEPS, VOCABULARY, BATCH = 2, 256, 64, 65, 32
 RATE, LARGEST_NORM = 2e-3, 1.0
 
 
-def build(peer: str) -> Runner:
-    """Return the network of a peer, ready to be trained."""
+def build(peer: str, pace: float = 1.0) -> Runner:
+    """Return the network of a peer, ready to be trained at a multiple of the rate."""
 
     def rule(optim: Any, parameters: Any) -> Any:
-        return optim.Adam(parameters, lr=RATE)
+        return optim.Adam(parameters, lr=pace * RATE)
 
     return Steps(peer, network(library_of(peer)), first_weights, rule, text(), LARGEST_NORM)
 
