@@ -81,12 +81,11 @@ def serve(runner: Runner, imported: int, answers: Any) -> None:
 
 def begin(peer: Peer, workload: Workload, is_gentle: bool) -> tuple[Runner, int]:
     """Return a network that is ready to be trained, and the bytes in use before it was made."""
+    module = importlib.import_module(f"benchmarks.peers.{peer.module}")
     if workload.case:
         case = importlib.import_module(f"benchmarks.cases.{workload.case}")
-        importlib.import_module(peer.needs)
         imported = resident()
         return case.build(peer.name, **({"pace": PACE} if is_gentle else {})), imported
-    module = importlib.import_module(f"benchmarks.peers.{peer.module}")
     imported = resident()
     runner = module.runner(workload, first_weights(workload), batch(workload), peer.compiled)
     return runner, imported
