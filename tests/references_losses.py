@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from lazy_torch import F, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Reference = Callable[..., Any]
 
