@@ -12,10 +12,10 @@ import pytest
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.compiler.described import described
-from chainrule.core.errors import IndexRangeError
+from chainrule.core.errors import IndexRangeError, OutOfMemoryError
 from chainrule.graph.op import OPS
 from chainrule.graph.tensor import apply
-from chainrule.runtime import kept
+from chainrule.runtime import kept, memory
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +125,18 @@ def test_a_damaged_entry_is_planned_anew(folder: Path) -> None:
     for path in folder.iterdir():
         path.write_bytes(path.read_bytes()[:-1] + b"?")
     assert run() == 7.0
+
+
+def test_short_memory_names_the_users_lines_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run() -> Any:
+        return cr.compile(lambda x: (x @ x).tanh() @ x)(cr.ones((50, 50)))
+
+    run()
+    monkeypatch.setattr(memory, "available_memory", lambda: 1_000)
+    with pytest.raises(OutOfMemoryError, match=r"made by(.|\n)*test_kept\.py"):
+        run()
 
 
 def test_an_op_of_the_users_is_never_kept() -> None:

@@ -9,6 +9,7 @@ An entry is a line of JSON, then the elements of the constants.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -21,6 +22,7 @@ from chainrule.compiler.pipeline import build
 from chainrule.compiler.program import Program
 from chainrule.core import config
 from chainrule.core.dtype import as_dtype
+from chainrule.core.errors import OutOfMemoryError
 from chainrule.ir.expr import Buffer
 from chainrule.ir.kernel import (
     Branch,
@@ -73,7 +75,9 @@ def native_of(program: Program) -> Native:
     content = cache.fetch(key)
     found = None if content is None else _unpacked(program.name, content)
     if found is not None:
-        return _Kept(program, Executable(*found))
+        # Where memory is short, the plan made anew says which layers need it.
+        with contextlib.suppress(OutOfMemoryError):
+            return _Kept(program, Executable(*found))
     plan = build(program)
     names = fingerprints(plan)
     executable = load(plan, names=names)
