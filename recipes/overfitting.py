@@ -21,7 +21,14 @@ import numpy as np
 
 import chainrule as cr
 from chainrule import nn, optim, train
-from chainrule.data import DataLoader, Examples, TensorDataset, open_source
+from chainrule.data import (
+    DataLoader,
+    Examples,
+    MixedLoader,
+    MixUp,
+    TensorDataset,
+    open_source,
+)
 from chainrule.train import Trainer, evaluate
 
 TRAIN, VALID, TEST = 1000, 1000, 5000
@@ -96,25 +103,9 @@ def spoiled(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndar
     return images, np.where(wrong, others, labels)
 
 
-class Blurred(nn.Module):
-    """Changes the inputs while training: noise on pixels.
-
-    Args:
-        noise: Standard deviation.
-    """
-
-    def __init__(self, noise: float) -> None:
-        super().__init__()
-        self.noise = noise
-
-    def forward(self, x: cr.Tensor) -> cr.Tensor:
-        """Return the images, with noise while training."""
-        return x + self.noise * cr.randn_like(x) if self.training else x
-
-
 def network(method: Method) -> nn.Sequential:
     """Return a network of two hidden layers, with what the method adds."""
-    layers: list[nn.Module] = [Blurred(method.noise)] if method.noise else []
+    layers: list[nn.Module] = [nn.GaussianNoise(method.noise)] if method.noise else []
     layers.append(nn.Dropout(method.dropout[0]))
     sizes = [784, 512, 512]
     for before, after in itertools.pairwise(sizes):
@@ -122,33 +113,6 @@ def network(method: Method) -> nn.Sequential:
         layers += [nn.BatchNorm1d(after)] if method.batch_norm else []
         layers += [nn.ReLU(), nn.Dropout(method.dropout[1])]
     return nn.Sequential(*layers, nn.Linear(sizes[-1], 10))
-
-
-class Mixed:
-    """Batches of pairs of examples, mixed (Zhang et al. 2018); labels are shares of classes.
-
-    Args:
-        loader: Yields the examples.
-        strength: Both parameters of the beta distribution of the shares.
-        seed: Of shares and pairs.
-    """
-
-    def __init__(self, loader: DataLoader[Any], strength: float, seed: int) -> None:
-        self.loader = loader
-        self.strength = strength
-        self.random = np.random.default_rng(seed)
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __iter__(self) -> Any:
-        for images, labels in self.loader:
-            share = float(self.random.beta(self.strength, self.strength))
-            order = self.random.permutation(len(images))
-            hot = np.eye(10, dtype=np.float32)[labels.numpy()]
-            values = images.numpy()
-            mixed = share * values + (1 - share) * values[order]
-            yield mixed.astype(np.float32), share * hot + (1 - share) * hot[order]
 
 
 def train_once(method: Method, data: dict[str, TensorDataset], seed: int) -> nn.Module:
@@ -168,7 +132,7 @@ def train_once(method: Method, data: dict[str, TensorDataset], seed: int) -> nn.
     )
     loader: Any = DataLoader(data["train"], batch_size=BATCH, shuffle=True, seed=seed)
     if method.mixup:
-        loader = Mixed(loader, method.mixup, seed)
+        loader = MixedLoader(loader, MixUp(method.mixup, 10, generator=cr.Generator(seed)))
     valid = DataLoader(data["valid"], batch_size=500) if method.patience else None
     trainer.fit(loader, valid, epochs=EPOCHS, restore_best=bool(method.patience))
     return model if average is None else average.model.module

@@ -130,16 +130,17 @@ def test_noise_on_weights_is_taken_off_again(compile: bool) -> None:
 
 @pytest.mark.parametrize("compile", [False, True])
 def test_noise_on_gradients_fades(compile: bool, tmp_path: Path) -> None:
-    model = nn.Linear(500, 2, bias=False)
+    model = nn.Linear(20_000, 2, bias=False)
     noise = train.GradientNoise(eta=0.25, gamma=1.0)
     trainer = trainer_for(model, regularizers=[noise], compile=compile, seed=1, out=tmp_path)
     places = [model.weight.numpy()]
     trainer.on("batch_end", lambda _: places.append(model.weight.numpy()))
-    zeros = cr.zeros((4, 500))  # no gradient of its own
+    zeros = cr.zeros((4, 20_000))  # no gradient of its own
     trainer.fit([(zeros, cr.tensor([0, 1, 0, 1]))], epochs=4)
     found = [np.std(b - a) / 0.1 for a, b in itertools.pairwise(places)]
     expected = [math.sqrt(0.25 / (1 + step)) for step in range(4)]
-    np.testing.assert_allclose(found, expected, rtol=0.1)
+    # The deviation of 40,000 numbers is known to 0.35 %: these are over four times as much.
+    np.testing.assert_allclose(found, expected, rtol=0.015)
     again = train.GradientNoise(eta=0.25, gamma=1.0)
     resumed = trainer_for(model, regularizers=[again], out=tmp_path)
     resumed.fit([(zeros, cr.tensor([0, 1, 0, 1]))], epochs=5, resume=True)

@@ -8,6 +8,7 @@ seen it must not be sure of.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ class Box(NamedTuple):
     right: int
 
 
-class Mixing:
+class Mixing(ABC):
     """Base class of mixings of two examples.
 
     Args:
@@ -95,11 +96,11 @@ class Mixing:
         partner = randperm(inputs.shape[0], generator=self.generator)
         return self.mixed(inputs, soft, partner, self.draw())
 
+    @abstractmethod
     def mixed(
         self, inputs: Tensor, targets: Tensor, partner: Tensor, share: float
     ) -> tuple[Tensor, Tensor]:
         """Return the batch mixed with examples ``partner`` [N], of which 1 - share comes."""
-        raise NotImplementedError
 
     def draw(self) -> float:
         """Return a share from Beta(alpha, alpha): the share of one of two gamma numbers."""

@@ -8,6 +8,7 @@ a layer can magnify (spectral), or separates length from direction (weight).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, TypeVar
 
 from chainrule.core.errors import ArgumentError, StateError
@@ -24,7 +25,7 @@ from chainrule.ops.normalization_groups import normalize
 M = TypeVar("M", bound=Module)
 
 
-class Reparametrized:
+class Reparametrized(ABC):
     """A weight that is computed: a hook before each call of its module.
 
     Args:
@@ -34,9 +35,9 @@ class Reparametrized:
     def __init__(self, name: str) -> None:
         self.name = name
 
+    @abstractmethod
     def weight(self, module: Module) -> Tensor:
         """Return the weight from what the module holds in its place."""
-        raise NotImplementedError
 
     def __call__(self, module: Module, args: tuple[Any, ...]) -> None:
         """Set the weight, before the module's `forward`."""
