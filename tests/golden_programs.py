@@ -165,6 +165,12 @@ def convolution_gradient() -> Made:
 
 
 @golden
+def tiled_convolution() -> Made:
+    layer = nn.Conv2d(64, 64, 3, padding=1, bias=False)
+    return differentiated(lambda x: layer(x), numbers(16, 64, 16, 16))
+
+
+@golden
 def grouped_convolution() -> Made:
     layer = nn.Conv2d(8, 8, 3, padding=1, groups=4)
     return lambda x: layer(x), (numbers(2, 8, 9, 9),)

@@ -10,12 +10,11 @@ symbols then costs next to nothing in its first layer, in all three products of 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import prod
 from typing import NamedTuple
 
 from chainrule.compiler.program import Instruction, Program, Value
-from chainrule.compiler.rewriting import Rewriter
+from chainrule.compiler.rewriting import Rewriter, rewritten
 from chainrule.core.dtype import float32, float64
 from chainrule.core.shape import Shape, Spec
 
@@ -53,29 +52,14 @@ def move_lookups(program: Program) -> Program:
     """Return a program of equal values, but for rounding, with look-ups behind products."""
     if not any(i.op.name == "index" for i in program.instructions):
         return program
-    rewriter = Rewriter(program)
     uses = program.uses()
-    same: dict[Value, Value] = {}
-    for given in program.instructions:
-        inputs = tuple([same.get(value, value) for value in given.inputs])
-        at = given if inputs == given.inputs else replace(given, inputs=inputs)
-        rewriter.at = at
-        found = None
+
+    def change(at: Instruction, rewriter: Rewriter) -> Value | None:
         if at.op.name == "matmul":
-            found = _rows_times(at, rewriter) or _columns_times(at, rewriter)
-        elif at.op.name == "unindex":
-            found = _sums_of_products(at, rewriter, uses)
-        if found is None:
-            rewriter.append(at)
-        else:
-            same[given.output] = found
-    return replace(
-        program,
-        constants=rewriter.constants,
-        instructions=rewriter.instructions,
-        outputs=[same.get(value, value) for value in program.outputs],
-        assertions=[replace(a, ok=same.get(a.ok, a.ok)) for a in program.assertions],
-    )
+            return _rows_times(at, rewriter) or _columns_times(at, rewriter)
+        return _sums_of_products(at, rewriter, uses) if at.op.name == "unindex" else None
+
+    return rewritten(program, change)
 
 
 def _rows_times(at: Instruction, program: Rewriter) -> Value | None:

@@ -53,7 +53,7 @@ def _ref(value: Value, name: str) -> Ref:
 def _instruction(graph: Graph, instruction: Instruction, refs: dict[Value, Ref]) -> Ref:
     op, attrs = instruction.op, instruction.attrs
     inputs = tuple(refs[value] for value in instruction.inputs)
-    origin = _origin(instruction)
+    origin = origin_of(instruction)
     condition = op.condition(*inputs, **attrs)
     if condition is not None:
         formulas, error = condition
@@ -74,7 +74,8 @@ def _instruction(graph: Graph, instruction: Instruction, refs: dict[Value, Ref])
     return target
 
 
-def _origin(instruction: Instruction) -> tuple[str, ...]:
+def origin_of(instruction: Instruction) -> tuple[str, ...]:
+    """Return what a profile says of an instruction: its op, the user's layer and line."""
     line = "" if instruction.site is None else _line(instruction.site)
     return tuple(part for part in (instruction.op.name, instruction.layer, line) if part)
 

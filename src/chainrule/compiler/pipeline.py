@@ -3,7 +3,8 @@
 Takes: a traced program. Gives: a plan that the code generator and the runtime carry out.
 The one idea: a fixed list of passes with a check after each; `CHAINRULE_DUMP` shows them all.
 
-    program passes: folding, algebra, lookups, common, dead, regions  (Program -> Program)
+    program passes: folding, algebra, lookups, common, dead, regions, winograd
+                                                        (Program -> Program)
     lower     instructions -> formulas                  (Program -> Graph)
     contract  contractions, large reductions            (Graph, in place)
     fuse      which formulas become one kernel          (Graph -> groups)
@@ -36,6 +37,8 @@ from chainrule.compiler.order import ordered
 from chainrule.compiler.program import Program, Region, verify
 from chainrule.compiler.region_passes import optimise_regions
 from chainrule.compiler.region_plans import Body, region_of, region_steps, results_in
+from chainrule.compiler.repeated import Bodies
+from chainrule.compiler.winograd import transform_convolutions
 from chainrule.core.config import dump_dir
 from chainrule.core.dtype import Array
 from chainrule.ir.expr import Buffer, Ref
@@ -52,6 +55,12 @@ PASSES: tuple[tuple[str, Callable[[Program], Program]], ...] = (
     ("common", share_common),
     ("dead", remove_dead),
     ("regions", lambda program: optimise_regions(program, simplified)),
+    ("common", share_common),
+    ("dead", remove_dead),
+)
+# After those, for whole programs: what they make is not to be simplified.
+LAST: tuple[tuple[str, Callable[[Program], Program]], ...] = (
+    ("winograd", transform_convolutions),
     ("common", share_common),
     ("dead", remove_dead),
 )
@@ -79,7 +88,7 @@ def build(program: Program, *, target: Any = None, fuse: bool = True, check: boo
     dump = _Dump(program.name)
     check = check or dump.folder is not None
     dump.write("traced", lambda: program.text)
-    for name, change in PASSES:
+    for name, change in (*PASSES, *LAST):
         program = change(program)
         if check:
             verify(program, name)
@@ -125,7 +134,8 @@ def _formulas(graph: Graph) -> str:
 
 
 def _plan(graph: Graph, fusion: Fusion, groups: Sequence[Group], late: set[Ref]) -> Plan:
-    steps, places, outputs, constants = _scheduled(graph, fusion, groups, late)
+    bodies = Bodies(partial(_body, fuse=fusion.fuse))
+    steps, places, outputs, constants = _scheduled(graph, fusion, groups, late, bodies)
     inputs = tuple(places[ref].buffer for ref in graph.inputs)
     temporaries, arena = laid_out(steps, (*inputs, *outputs, *constants))
     return Plan(graph.name, tuple(steps), inputs, outputs, constants, temporaries, arena)
@@ -140,7 +150,8 @@ def _body(
     fusion = Fusion(graph, fuse=fuse)
     groups, late = ordered(fusion)
     given = dict(zip((*graph.inputs, *graph.outputs), (*inputs, *outputs), strict=True))
-    steps, _, _, constants = _scheduled(graph, fusion, groups, late, given)
+    bodies = Bodies(partial(_body, fuse=fuse))
+    steps, _, _, constants = _scheduled(graph, fusion, groups, late, bodies, given)
     return Body(steps, constants)
 
 
@@ -149,6 +160,7 @@ def _scheduled(
     fusion: Fusion,
     groups: Sequence[Group],
     late: set[Ref],
+    bodies: Bodies,
     given: dict[Ref, Buffer] | None = None,
 ) -> tuple[list[Step], dict[Ref, Place], tuple[Buffer, ...], dict[Buffer, Array]]:
     """Return steps, places, where the outputs lie, and the constants.
@@ -158,6 +170,7 @@ def _scheduled(
         fusion: Its groups.
         groups: These in order.
         late: Outputs that are copied last.
+        bodies: Plans the bodies of loops and branches.
         given: Where inputs and outputs lie, if that is decided.
     """
     places = lay_out(fusion, groups)
@@ -178,7 +191,7 @@ def _scheduled(
         if region is None:
             steps.extend(_steps(group, places, nodes, late, olds, last))
         else:
-            made = _region(region, group, places, late | set(olds), last, fuse=fusion.fuse)
+            made = _region(region, group, places, late | set(olds), last, bodies)
             steps.extend(made.steps)
             constants.update(made.constants)
         steps.extend(checks.get(group.number, ()))
@@ -192,8 +205,7 @@ def _region(
     places: dict[Ref, Place],
     late: set[Ref],
     last: list[Step],
-    *,
-    fuse: bool,
+    bodies: Bodies,
 ) -> Body:
     """Return the steps of a loop or branch; copies that have to come last go into ``last``."""
     formula = group.roots[0].node.formula
@@ -204,7 +216,7 @@ def _region(
             _postpone(root.node.target, places, last, origin)
     inputs = [places[ref].buffer for ref in formula.inputs]
     results = {n: places[ref].buffer for n, ref in results_in(group).items()}
-    return region_steps(region, inputs, results, origin, partial(_body, fuse=fuse))
+    return region_steps(region, inputs, results, origin, bodies)
 
 
 def _steps(

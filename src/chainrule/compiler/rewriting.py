@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,7 +73,10 @@ class Rewriter:
 
     def new(self, name: str, *inputs: Value, **attrs: Any) -> Value:
         """Return the result of a new instruction."""
-        op = OPS[name]
+        return self.apply(OPS[name], *inputs, **attrs)
+
+    def apply(self, op: Op, *inputs: Value, **attrs: Any) -> Value:
+        """Return the result of a new instruction of an op that may be the compiler's own."""
         output = Value(op.infer(*(value.spec for value in inputs), **attrs))
         site, layer = (self.at.site, self.at.layer) if self.at else (None, "")
         self.append(Instruction(op, inputs, attrs, output, site, layer))
@@ -111,6 +115,34 @@ class Rewriter:
         """Return whether all elements of a value are this number; 0.0 and -0.0 differ."""
         found = self.number(value)
         return found == number and math.copysign(1, found) == math.copysign(1, number)
+
+
+def rewritten(program: Program, change: Callable[[Instruction, Rewriter], Value | None]) -> Program:
+    """Return a program in which each instruction is what ``change`` makes of it.
+
+    Args:
+        program: The program.
+        change: Gets an instruction whose inputs are rewritten; returns its result made in
+            another way, or None where it stays.
+    """
+    rewriter = Rewriter(program)
+    same: dict[Value, Value] = {}
+    for given in program.instructions:
+        inputs = tuple([same.get(value, value) for value in given.inputs])
+        at = given if inputs == given.inputs else replace(given, inputs=inputs)
+        rewriter.at = at
+        found = change(at, rewriter)
+        if found is None:
+            rewriter.append(at)
+        else:
+            same[given.output] = found
+    return replace(
+        program,
+        constants=rewriter.constants,
+        instructions=rewriter.instructions,
+        outputs=[same.get(value, value) for value in program.outputs],
+        assertions=[replace(a, ok=same.get(a.ok, a.ok)) for a in program.assertions],
+    )
 
 
 def first_number(array: Array, dtype: DType) -> Number:

@@ -1,7 +1,8 @@
-"""Unrolling: short axes whose elements are the words of one block of random bits.
+"""Unrolling: short axes whose elements are a choice of one from a few.
 
 Takes: the passes over a row. Gives: the same with such an axis written out.
-The one idea: a block is computed once for all its words, if they are made side by side.
+The one idea: what the choices share is computed once for all of them, if they are made side by
+side: a block of random bits for its words, the sums of a tile for its elements.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from chainrule.ir.expr import (
 )
 from chainrule.ir.kernel import Store
 
-# Words of a block, at most.
-WORDS = 4
+# Choices along an axis, at most: words of a block, elements of a tile.
+CHOICES = 5
 
 
 def write_out(form: Form) -> None:
@@ -44,7 +45,7 @@ def _choosing(form: Form) -> list[Axis]:
             position = expr.args[0]
             if isinstance(position, Position) and len(position.index.terms) == 1:
                 axis, step = position.index.terms[0]
-                if step == 1 and axis.extent <= WORDS and axis in form.rows:
+                if step == 1 and axis.extent <= CHOICES and axis in form.rows:
                     found.append(axis)
     return list(dict.fromkeys(found))
 

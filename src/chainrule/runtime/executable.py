@@ -249,4 +249,5 @@ def load(
 
 def fingerprints(plan: Plan) -> dict[Kernel | Contraction, str]:
     """Return for each kernel of a plan a text that two have only if they may share code."""
-    return {step.kernel: fingerprint(step.kernel) for step, _ in launches(plan.steps)}
+    kernels = dict.fromkeys(step.kernel for step, _ in launches(plan.steps))
+    return {kernel: fingerprint(kernel) for kernel in kernels}
