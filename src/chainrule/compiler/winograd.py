@@ -218,7 +218,7 @@ def _forward(at: Instruction, program: Rewriter) -> Value | None:
     form = form_of(work) if work else None
     if work is None or form is None:
         return None
-    kernels = _kernels(program, w, (1, 2, 3, 0), form.tables.kernel, work)
+    kernels = _kernels(program, w, (1, 2, 3, 0), form.tables.kernel, work.stride)
     cut = Cut(form.step, work.stride, _starts(at), form.tiles)
     found = _products(program, x, kernels, form, cut, 1)
     return _images(program, found, (0, 0), out)
@@ -241,7 +241,7 @@ def _to_input(at: Instruction, program: Rewriter) -> Value | None:
     if work is None or form is None:
         return None
     mirrored = tuple(row[::-1] for row in form.tables.kernel)
-    kernels = _kernels(program, w, (0, 2, 3, 1), mirrored, work)
+    kernels = _kernels(program, w, (0, 2, 3, 1), mirrored, work.stride)
     back = work.taps - 1
     cut = Cut(form.step, 1, (back - first[0], back - first[1]), form.tiles)
     found = _products(program, g, kernels, form, cut, side)
@@ -259,8 +259,7 @@ def _to_weights(at: Instruction, program: Rewriter) -> Value | None:
         return None
     tables, side = form.tables, work.stride
     size, channels = len(tables.image), w.shape[1]
-    # The sums lie as kernels do that were cut into tiles, see `_kernels`.
-    sums = Spec((size, size, channels, 1, 1, side, side, work.outer), w.dtype)
+    sums = Spec((size * size, work.inner, work.outer), w.dtype)
     images = [_blocks(program, value, form.block) for value in (x, g)]
     body = _Body(at, [sums, *(_one(value.spec) for value in images)])
     total, image, slope = body.inputs
@@ -268,14 +267,16 @@ def _to_weights(at: Instruction, program: Rewriter) -> Value | None:
     spread = tuple(zip(*tables.output, strict=True))
     right = body.tiles(slope, spread, Cut(form.step, 1, (0, 0), form.tiles))
     product = body.new("matmul", body.new("permute", left, axes=(0, 2, 1)), right)
-    split = body.new("reshape", product, shape=(size, size, 1, 1, side, side, channels, work.outer))
-    turned = body.new("permute", split, axes=(0, 1, 6, 2, 3, 4, 5, 7))
     zeros = program.new("full", shape=sums.shape, value=0.0, dtype=w.dtype)
     given = (zeros, *images)
-    found = body.looped(program, [body.new("add", total, turned)], given, carry=1, xs=2)
+    found = body.looped(program, [body.new("add", total, product)], given, carry=1, xs=2)
     back = _Body(at, [sums])
-    table = tuple(zip(*tables.kernel, strict=True))
-    kernels = back.apply(TILE_OUTPUT, back.inputs[0], table=table)
+    apart = (size, size, side, side, channels, work.outer)
+    split = back.new("reshape", back.inputs[0], shape=apart)
+    turned = back.new("permute", split, axes=(0, 1, 4, 2, 3, 5))
+    whole = (size, size, channels, 1, 1, side, side, work.outer)
+    tiles = back.new("reshape", turned, shape=whole)
+    kernels = back.apply(TILE_OUTPUT, tiles, table=tuple(zip(*tables.kernel, strict=True)))
     made = back.looped(program, [kernels], (found,))
     flat = program.new("reshape", made, shape=(channels, *w.shape[2:], work.outer))
     return program.new("permute", flat, axes=(3, 0, 1, 2))
@@ -296,14 +297,28 @@ def _starts(at: Instruction) -> tuple[int, int]:
     return top, left
 
 
-def _kernels(program: Rewriter, w: Value, axes: Shape, table: Table, work: Work) -> Value:
-    """Return kernels as transformed tiles: [1, P, P, rows, 1, 1, s, s, columns]."""
+def _kernels(program: Rewriter, w: Value, axes: Shape, table: Table, side: int) -> Value:
+    """Return kernels as transformed tiles, [1, P P, rows, columns].
+
+    Args:
+        program: Gets the instructions.
+        w: The kernels, [O, C, K, K].
+        axes: Their order as images: what is summed over, height, width, what is made.
+        table: Transforms a tile.
+        side: The stride. If what is summed over are the image's channels, its phases come first.
+    """
     assert program.at is not None
     body = _Body(program.at, [w.spec])
     images = body.new("permute", body.inputs[0], axes=axes)
-    cut = Cut(work.taps, work.stride, (0, 0), (1, 1))
+    cut = Cut(w.spec.shape[2] // side, side, (0, 0), (1, 1))
     tiles = body.apply(TILE_TRANSFORM, images, table=table, cut=cut)
-    return body.looped(program, [tiles], (w,))
+    (rows, columns), size = (images.spec.shape[0], images.spec.shape[3]), len(table) ** 2
+    shape = (size, rows, side * side * columns)
+    if axes[0] == 1 and side > 1:
+        split = body.new("reshape", tiles, shape=(size, rows, side * side, columns))
+        tiles = body.new("permute", split, axes=(0, 2, 1, 3))
+        shape = (size, side * side * rows, columns)
+    return body.looped(program, [body.new("reshape", tiles, shape=shape)], (w,))
 
 
 def _products(
@@ -314,16 +329,9 @@ def _products(
     images = _blocks(program, x, form.block)
     body = _Body(program.at, [_one(images.spec), kernels.spec])
     left = body.tiles(body.inputs[0], form.tables.image, cut)
-    # From [P, P, C, s, s, columns] to [P P, s s C, columns], where s is the stride of the image.
-    size, (_, _, _, rows, _, _, u, v, columns) = len(form.tables.image), kernels.spec.shape
-    image = cut.stride
-    if image == 1:
-        flat = body.new("reshape", body.inputs[1], shape=(size * size, rows, u * v * columns))
-    else:
-        apart = body.new("reshape", body.inputs[1], shape=(size * size, rows, u * v, columns))
-        turned = body.new("permute", apart, axes=(0, 2, 1, 3))
-        flat = body.new("reshape", turned, shape=(size * size, u * v * rows, columns))
-    product = body.new("matmul", left, flat)
+    matrix = body.new("reshape", body.inputs[1], shape=kernels.spec.shape[1:])
+    product = body.new("matmul", left, matrix)
+    size, columns = len(form.tables.image), product.spec.shape[2] // side**2
     shape = (size, size, form.block, *form.tiles, side, side, columns)
     split = body.new("reshape", product, shape=shape)
     results = body.apply(TILE_OUTPUT, split, table=form.tables.output)
