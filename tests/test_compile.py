@@ -187,8 +187,8 @@ def test_gradient_of_an_argument_is_left_and_can_be_returned() -> None:
         x.requires_grad = True
         found = f(x)
         assert found is not None
-        assert x.grad is not None
-        assert found.tolist() == x.grad.tolist() == [2.0 * value] * 2
+        assert found is x.grad  # as in eager mode
+        assert found.tolist() == [2.0 * value] * 2
     assert len(f.causes) == 1
     f(x)
     f(x)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from chainrule.compiler.columns import COLUMNS, block_of, by_rows
 from chainrule.compiler.keep import keep
 from chainrule.compiler.nodes import extent
 from chainrule.compiler.stages import Form, Stage, rewritten, values_of
@@ -40,8 +41,6 @@ CHUNKS = 256
 ITERATION = 512
 # Elements of a vector that the choice of loops is made for.
 LANES = 16
-# Columns that a sum of columns works on side by side: four vectors.
-COLUMNS = 64
 
 
 def arranged(form: Form, name: str) -> Kernel:
@@ -63,6 +62,10 @@ def arranged(form: Form, name: str) -> Kernel:
         return _kernel(form, name, None, along, wanted)
     if vector is not None:
         form.rows.remove(vector)
+        block = block_of(form, vector, wanted)
+        if block:
+            vector = _cut(form, vector, block)
+            return _kernel(form, name, vector, None, wanted, in_order=True)
         vector = _divide(form, vector, wanted)
         _lengthen(form, extent(form.inner) * vector.extent, wanted)
     return _kernel(form, name, vector, None, wanted)
@@ -194,6 +197,11 @@ def _divide(form: Form, vector: Axis, wanted: int) -> Axis:
             return vector
     else:
         size = _block(vector.extent, -(-wanted // others))
+    return _cut(form, vector, size)
+
+
+def _cut(form: Form, vector: Axis, size: int) -> Axis:
+    """Let the vector axis run over blocks; return the axis within one."""
     count = -(-vector.extent // size)
     if count == 1:
         return vector
@@ -219,7 +227,15 @@ def _block(size: int, count: int) -> int:
 # --- statements --------------------------------------------------------------------------------
 
 
-def _kernel(form: Form, name: str, column: Axis | None, along: Axis | None, wanted: int) -> Kernel:
+def _kernel(
+    form: Form,
+    name: str,
+    column: Axis | None,
+    along: Axis | None,
+    wanted: int,
+    *,
+    in_order: bool = False,
+) -> Kernel:
     """Return the loops around the statements.
 
     Args:
@@ -228,10 +244,16 @@ def _kernel(form: Form, name: str, column: Axis | None, along: Axis | None, want
         column: The vector axis, if it lies across rows.
         along: The vector axis, if it lies inside the row.
         wanted: Number of chunks.
+        in_order: Whether sums of columns are taken row by row.
     """
     narrow = column is not None and column.extent <= 2 * LANES
-    body = _row(form, along, unroll=4 if narrow else 1)
     size = extent(form.inner)
+    if column is not None and in_order:
+        body = by_rows(form, column, _unroll(form, column))
+        size *= column.extent
+        column = None
+    else:
+        body = _row(form, along, unroll=4 if narrow else 1)
     if column is not None:
         body = (Loop(column, body, vector=True, unroll=_unroll(form, column)),)
         size *= column.extent

@@ -81,6 +81,7 @@ class Trace:
             are results stand in ``returned``.
         returned: The returned tensors that the program computes, in order.
         arguments: Identities of the argument tensors, which may be returned, with their numbers.
+        gradients: The same of their gradients.
         effects: What else happens at each call, after it has succeeded.
         guards: Names and conditions; where one's value has changed, the trace is not valid.
         modules: The modules that ran; not kept alive by the trace.
@@ -93,6 +94,7 @@ class Trace:
     result: Any = None
     returned: list[Tensor] = field(default_factory=list)
     arguments: dict[int, int] = field(default_factory=dict)
+    gradients: dict[int, int] = field(default_factory=dict)
     effects: list[Callable[[], None]] = field(default_factory=list)
     guards: list[tuple[str, Callable[[], Any], Any]] = field(default_factory=list)
     modules: list[ref[Scope]] = field(default_factory=list)
@@ -399,10 +401,10 @@ def _gradient(
     grad = tensor.grad
     if grad is None or grad is lifted.grad:
         return
-    if position < 0:
-        changed.add(id(grad))  # where it is returned too, it is that very tensor
-    else:
+    changed.add(id(grad))  # where it is returned too, it is that very tensor
+    if position >= 0:
         # The argument of another call has another gradient.
+        recorder.trace.gradients[id(grad)] = position
         _output(recorder, Target("gradient", position), grad, None)
         return
     old = next((x.value for x in recorder.lifted if x.tensor() is lifted.grad), None)

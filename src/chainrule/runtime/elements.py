@@ -7,15 +7,11 @@ reference count must count its views too.
 
 from __future__ import annotations
 
-import ctypes
-
 import numpy as np
 
 from chainrule.core.dtype import Array
 from chainrule.core.shape import Spec
-
-# Vectors of 64 bytes should not cross cache lines.
-ALIGNMENT = 64
+from chainrule.runtime.blocks import aligned_memory
 
 
 def aligned_empty(spec: Spec) -> Array:
@@ -23,9 +19,6 @@ def aligned_empty(spec: Spec) -> Array:
     size = spec.nbytes
     if not size:
         return np.empty(spec.shape, spec.dtype.storage)
-    block = (ctypes.c_char * (size + ALIGNMENT))()
-    offset = -ctypes.addressof(block) % ALIGNMENT
     # Its base is no array, so NumPy lets every view of it refer to the array itself: its
     # reference count then says whether anybody else can see the elements.
-    part = (ctypes.c_char * size).from_buffer(block, offset)
-    return np.ndarray(spec.shape, spec.dtype.storage, memoryview(part))
+    return np.ndarray(spec.shape, spec.dtype.storage, memoryview(aligned_memory(size)))

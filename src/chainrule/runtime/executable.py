@@ -34,6 +34,7 @@ from chainrule.graph.evaluate import evaluate
 from chainrule.ir.expr import Buffer
 from chainrule.ir.kernel import Check, Contraction, HostCall, Kernel, Launch, Plan
 from chainrule.ir.printer import fingerprint
+from chainrule.runtime import blocks
 from chainrule.runtime.commands import Code, Commands, arena_bytes, launches
 from chainrule.runtime.library import compiled
 from chainrule.runtime.memory import expect_room
@@ -100,6 +101,7 @@ class Executable:
     ) -> None:
         self.plan = plan
         self.arena_bytes = arena_bytes(plan, code)
+        blocks.pool.release()  # its arena may need the room
         expect_room(plan, self.arena_bytes)
         arena = aligned(self.arena_bytes)
         self._commands = Commands(plan, code, arena, threads=threads, fresh=fresh)

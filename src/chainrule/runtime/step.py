@@ -23,7 +23,8 @@ from chainrule.compiler.trace import Source, Target, Trace
 from chainrule.core.dtype import Array, float32, float64, to_storage
 from chainrule.core.shape import Spec
 from chainrule.graph.tensor import Tensor
-from chainrule.runtime.elements import ALIGNMENT, aligned_empty
+from chainrule.runtime.blocks import ALIGNMENT
+from chainrule.runtime.elements import aligned_empty
 from chainrule.runtime.executable import Timing
 
 # References to elements that nobody else can see: from the tensor, from the list of arrays as an
@@ -291,6 +292,8 @@ def _builder(trace: Trace) -> Callable[[list[Array], Sequence[Tensor]], Any]:
             if isinstance(item, Tensor):
                 if id(item) in places:
                     return tensors[places[id(item)]]
+                if id(item) in trace.gradients:
+                    return arguments[trace.gradients[id(item)]].grad
                 position = trace.arguments.get(id(item))
                 return item if position is None else arguments[position]
             if isinstance(item, tuple):
