@@ -63,6 +63,46 @@ def test_vector_loop_covers_every_size(size: int, unroll: int) -> None:
     check(kernel, arrays(x, out), targets=EVERY_TARGET)
 
 
+@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("size", [5, 16, 37])
+@pytest.mark.parametrize("dtype", [float32, float64, float16, bool_, int8])
+def test_stores_between_each_other_are_woven(count: int, size: int, dtype: DType) -> None:
+    x, i = Buffer("x", dtype, size), Axis("i", size)
+    out = Buffer("out", dtype, count * size)
+    stores = [
+        Store(out, add(scale(i, count), place), load(x, i) if place != 1 else load(x, 0))
+        for place in reversed(range(count))
+    ]
+    kernel = kernel_of([Loop(i, tuple(stores), vector=True, unroll=2)])
+    check(kernel, arrays(x, out), targets=EVERY_TARGET)
+
+
+def test_stores_over_what_they_read_are_not_woven() -> None:
+    size = 32
+    x, i = Buffer("x", float32, 2 * size), Axis("i", size)
+    first, second = (add(scale(i, 2), place) for place in range(2))
+    total = call("add", load(x, first), load(x, second))
+    stores = (Store(x, first, total), Store(x, second, call("negative", load(x, second))))
+    check(kernel_of([Loop(i, stores, vector=True)]), arrays(x), targets=EVERY_TARGET)
+
+
+@pytest.mark.parametrize("adds", [False, True])
+@pytest.mark.parametrize("dtype", [float32, float64, int8, int64])
+def test_rows_at_computed_places_leave_out_what_is_outside(dtype: DType, adds: bool) -> None:
+    rows, columns, size = 40, 21, 64
+    x, at, out = (
+        Buffer("x", dtype, rows * columns),
+        Buffer("at", int64, rows),
+        Buffer("o", dtype, size),
+    )
+    i, j = Axis("i", rows), Axis("j", columns)
+    value = load(x, add(scale(i, columns), j))
+    store = Store(out, Index(((j, 1),)), value, (), load(at, i), adds)
+    kernel = kernel_of([Loop(i, (Loop(j, (store,), vector=True, unroll=2),))])
+    memory = arrays(x, out) | {at: np.arange(-30, size + 30, 3)[:rows].astype(np.int64)}
+    check(kernel, memory, targets=EVERY_TARGET)
+
+
 @pytest.mark.parametrize("dtype", ALL, ids=lambda d: d.name)
 def test_every_dtype_is_read_and_written(dtype: DType) -> None:
     x, out, i = Buffer("x", dtype, 83), Buffer("out", dtype, 83), Axis("i", 83)

@@ -13,7 +13,7 @@ from chainrule.core.dtype import as_dtype, bool_, float32, int64
 from chainrule.core.errors import StateError
 from chainrule.graph.op import OPS
 from chainrule.graph.sample import Sample
-from chainrule.ir.kernel import HostCall
+from chainrule.ir.kernel import Contraction, HostCall
 
 RNG = np.random.default_rng(0)
 
@@ -149,3 +149,26 @@ def test_scatter_of_equal_rows_adds_in_order() -> None:
         [arrays[0].astype(np.float32), arrays[1], arrays[2].astype(np.float32)],
         rtol=1e-4,
     )
+
+
+def test_columns_of_a_large_scatter_are_handed_out_in_blocks() -> None:
+    make = Builder()
+    x, index = make.input((128, 1024)), make.input((128,), int64)
+    program = make.program(make("unindex", x, index, shape=(5, 1024), axes=(0,), position=0))
+    rows = RNG.integers(-5, 5, 128)
+    check(program, [RNG.normal(size=(128, 1024)).astype(np.float32), rows], rtol=1e-4)
+    assert [axis.extent for axis in kernels(build(program))[-1].grid] == [2]
+
+
+def test_gradient_of_a_weight_lies_as_the_weight() -> None:
+    make = Builder()
+    x, grad, weight = make.input((50, 40)), make.input((50, 30)), make.input((30, 40))
+    product = make("matmul", make("permute", x, axes=(1, 0)), grad)  # [40, 30]
+    turned = make("permute", product, axes=(1, 0))
+    norm = make("sum", make("multiply", turned, turned), axes=(0, 1), keepdims=False)
+    program = make.program(make("subtract", weight, make("multiply", turned, norm)))
+    arrays = [RNG.normal(size=v.spec.shape).astype(np.float32) for v in program.inputs]
+    check(program, arrays, rtol=1e-4)
+    first = kernels(build(program))[0]
+    assert isinstance(first, Contraction)
+    assert [axis.extent for axis in first.columns] == [40]  # neighbours in the weight's rows

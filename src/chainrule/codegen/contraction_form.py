@@ -30,6 +30,8 @@ from chainrule.ir.kernel import Contraction, Store
 
 # Numbers of the groups of axes.
 BATCH, ROWS, COLUMNS, DEPTH = range(4)
+# Bytes between the steps of depth from which each lies in a page of its own.
+PAGE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +271,10 @@ def _cost(form: Form, lanes: int) -> float:
     idle = -(-column.extent // lanes) * lanes / column.extent
     packing = 0.0 if column.right == 1 else 16 / rows
     scattering = 0.0 if column.out == 1 else 24 / depth * _touched(form)
-    return idle * (1 + packing + scattering) + (0.0 if rows > 3 else 1 / rows)
+    # Tiles of rows walk along the left operand again and again, panels of the right one stay near.
+    inner = form.depth[-1]
+    far = abs(inner.left) * form.dtype.itemsize >= PAGE and abs(inner.left) > abs(inner.right) > 0
+    return idle * (1 + packing + scattering + 0.03 * far) + (0.0 if rows > 3 else 1 / rows)
 
 
 def _touched(form: Form) -> int:

@@ -199,7 +199,7 @@ def load_vector(
     else:
         pointer = address(context, buffer, affine, dynamic.text if dynamic else None)
         if affine.lane == 1:
-            text = _load(context, buffer, pointer, mask)
+            text = load_lanes(context, buffer, pointer, mask)
         elif affine.lane == -1:
             text = _load_backwards(context, buffer, pointer, mask)
         elif active is None or affine.lane == 0:
@@ -211,7 +211,8 @@ def load_vector(
     return from_memory(context.function, context.target, text, buffer.dtype, width)
 
 
-def _load(context: Context, buffer: Buffer, pointer: str, mask: str | None) -> str:
+def load_lanes(context: Context, buffer: Buffer, pointer: str, mask: str | None) -> str:
+    """Write the load of neighbours as they are in memory; zero where a mask does not let it."""
     assert context.lane is not None
     kind, align, width = types.memory_type(buffer.dtype), buffer.dtype.itemsize, context.lane.width
     whole = types.many(kind, width)
@@ -244,7 +245,7 @@ def _load_backwards(context: Context, buffer: Buffer, pointer: str, mask: str | 
         f"getelementptr {kind}, ptr {pointer}, i64 {1 - context.lane.width}"
     )
     turned = None if mask is None else reverse(context, mask, "i1")
-    return reverse(context, _load(context, buffer, lowest, turned), kind)
+    return reverse(context, load_lanes(context, buffer, lowest, turned), kind)
 
 
 def _load_each(
@@ -278,7 +279,7 @@ def _load_picked(
         if start:
             source = context.function.value(f"getelementptr {kind}, ptr {pointer}, i64 {start}")
         needed = lane_mask([first <= start + n <= last for n in range(width)])
-        loaded = _load(context, buffer, source, needed)
+        loaded = load_lanes(context, buffer, source, needed)
         order = [
             width + place - start if place in used and start <= place < start + width else lane
             for lane, place in enumerate(range(0, width * step, step))

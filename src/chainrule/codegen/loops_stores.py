@@ -2,7 +2,7 @@
 
 Takes: store statements. Gives: instructions that first compute all values, then write them.
 The one idea: values before writes, so a result may take over the memory of an operand that is
-read at the same place.
+read at the same place. Vectors whose elements lie between each other's are woven into whole ones.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from chainrule.codegen.loops_memory import (
     address,
     all_hold,
     allowed,
+    load_lanes,
     load_vector,
     mask_of,
     reverse,
@@ -29,12 +30,16 @@ from chainrule.ir.kernel import Store
 
 Write = Callable[[], None]
 
+# Stores that are woven together, at most: the words of a block of random bits.
+STRANDS = 4
+
 
 def store_all(context: Context, values: Values, stores: Sequence[Store]) -> None:
     """Write stores that follow one another."""
     waiting: list[Write] = []
     written: set[Buffer] = set()
-    for store in stores:
+    woven = _woven(context, stores)
+    for number, store in enumerate(stores):
         roots = [store.value] if store.dynamic is None else [store.value, store.dynamic]
         reads = {getattr(expr, "source", None) for expr in walk(*roots)}
         in_order = store.dynamic is not None or store.adds
@@ -45,6 +50,10 @@ def store_all(context: Context, values: Values, stores: Sequence[Store]) -> None
             if in_order:
                 # Positions may coincide, so one vector is written before the next is read.
                 _prepare(context, values, store, copy)()
+            elif number in woven and context.lane and context.lane.masks[copy] is None:
+                whole = woven[number]
+                if number == max(whole):
+                    waiting.append(_weave(context, values, [stores[n] for n in whole], copy))
             else:
                 waiting.append(_prepare(context, values, store, copy))
         written.add(store.buffer)
@@ -53,6 +62,59 @@ def store_all(context: Context, values: Values, stores: Sequence[Store]) -> None
         else:
             waiting.append(lambda buffer=store.buffer: context.forget(buffer))  # type: ignore[misc]
     _run(waiting)
+
+
+def _woven(context: Context, stores: Sequence[Store]) -> dict[int, list[int]]:
+    """Return for stores that together fill memory the numbers of all of them, in its order."""
+    if context.lane is None:
+        return {}
+    groups: dict[object, dict[int, int]] = {}
+    reads = {getattr(e, "source", None) for store in stores for e in walk(store.value)}
+    for number, store in enumerate(stores):
+        plain = not store.guards and store.dynamic is None and not store.adds
+        if plain and store.buffer not in reads:
+            step = dict(store.index.terms).get(context.lane.axis, 0)
+            key = (store.buffer, step, frozenset(store.index.terms))
+            groups.setdefault(key, {}).setdefault(store.index.offset, number)
+    found = {}
+    for (_, step, _), group in groups.items():  # type: ignore[misc]  # keys are what was put in
+        if 2 <= step == len(group) <= STRANDS and max(group) - min(group) == step - 1:
+            whole = [group[offset] for offset in sorted(group)]
+            found.update(dict.fromkeys(whole, whole))
+    return found
+
+
+def _weave(context: Context, values: Values, strands: Sequence[Store], copy: int) -> Write:
+    """Compute what stores write side by side; returns what writes all of it at once."""
+    assert context.lane is not None
+    function, first, width = context.function, strands[0], context.lane.width
+    kind = types.memory_type(first.buffer.dtype)
+    vectors = []
+    for store in strands:
+        text = context.widen(values.value(store.value, copy), store.value.dtype)
+        vectors.append(to_memory(function, context.target, text, first.buffer.dtype, width))
+    pointer = address(context, first.buffer, context.affine(first.index, copy))
+
+    def write() -> None:
+        count = len(vectors)
+        for part in range(count):
+            # Lane n of this part is an element of strand n mod count.
+            text = "poison"
+            for number, vector in enumerate(vectors):
+                places = range(part * width, (part + 1) * width)
+                order = [
+                    width + at // count if at % count == number else lane
+                    for lane, at in enumerate(places)
+                ]
+                whole = types.many(kind, width)
+                text = function.value(
+                    f"shufflevector {whole} {text}, {whole} {vector}, "
+                    f"<{width} x i32> {types.constants(order, 'i32')}"
+                )
+            place = function.value(f"getelementptr {kind}, ptr {pointer}, i64 {part * width}")
+            _store(context, first.buffer, place, text, None)
+
+    return write
 
 
 def _run(waiting: list[Write]) -> None:
@@ -71,9 +133,11 @@ def _prepare(context: Context, values: Values, store: Store, copy: int) -> Write
     if context.lane is None or not (moves or inside.wide or store.adds):
         return _prepare_scalar(context, store, copy, value.text, dynamic)
     vector = context.widen(value, store.value.dtype)
+    mask = mask_of(context, store.guards, copy)
+    if dynamic is not None and index.lane == 1 and not dynamic.wide:
+        return _prepare_row(context, store, index, vector, dynamic, mask)
     if dynamic is not None or index.lane not in (1, -1):
         return lambda: _store_lanes(context, store, copy, vector, dynamic)
-    mask = mask_of(context, store.guards, copy)
     if store.adds:
         before = load_vector(context, store.buffer, store.index, store.guards, copy, None)
         vector = _sum(context, store.buffer, before, vector, context.lane.width)
@@ -88,6 +152,22 @@ def _prepare(context: Context, values: Values, store: Store, copy: int) -> Write
         back = f"getelementptr {kind}, ptr {pointer}, i64 {1 - context.lane.width}"
         pointer = context.function.value(back)
     return lambda: _store(context, store.buffer, pointer, bits, mask)
+
+
+def _prepare_row(
+    context: Context, store: Store, index: Affine, vector: str, dynamic: Value, mask: str | None
+) -> Write:
+    """Compute what goes to neighbours from a place on that was computed; returns what writes it."""
+    assert context.lane is not None
+    function, buffer, width = context.function, store.buffer, context.lane.width
+    _, mask = _places(context, buffer, index, context.widen(dynamic, int64), mask)
+    pointer = address(context, buffer, index, dynamic.text)
+    if store.adds:
+        bits = load_lanes(context, buffer, pointer, mask)
+        before = from_memory(function, context.target, bits, buffer.dtype, width)
+        vector = _sum(context, buffer, before, vector, width)
+    bits = to_memory(function, context.target, vector, buffer.dtype, width)
+    return lambda: _store(context, buffer, pointer, bits, mask)
 
 
 def _sum(context: Context, buffer: Buffer, x: str, y: str, lanes: int) -> str:

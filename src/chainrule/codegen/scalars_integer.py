@@ -79,12 +79,30 @@ def high_half(function: Function, dtype: DType, lanes: int, x: str, y: str) -> s
     bits, kind = dtype.bits, types.many(f"i{dtype.bits}", lanes)
     if bits == 64 and lanes > 1:
         return _high_of_64(_Whole(function, dtype, lanes), x, y)
+    if bits == 32 and lanes % 2 == 0:
+        return _high_of_32(function, lanes, x, y)
     wide = types.many(f"i{2 * bits}", lanes)
     long_x, long_y = (function.value(f"zext {kind} {v} to {wide}") for v in (x, y))
     product = function.value(f"mul {wide} {long_x}, {long_y}")
     count = types.constant(str(bits), f"i{2 * bits}", lanes)
     high = function.value(f"lshr {wide} {product}, {count}")
     return function.value(f"trunc {wide} {high} to {kind}")
+
+
+def _high_of_32(function: Function, lanes: int, x: str, y: str) -> str:
+    """From products of every other lane, which need not be spread out to twice the vectors."""
+    kind, wide = types.many("i32", lanes), types.many("i64", lanes // 2)
+    half, low = (types.constant(str(n), "i64", lanes // 2) for n in (32, 2**32 - 1))
+
+    def do(instruction: str, a: str, b: str) -> str:
+        return function.value(f"{instruction} {wide} {a}, {b}")
+
+    pairs = [function.value(f"bitcast {kind} {v} to {wide}") for v in (x, y)]
+    even = do("mul", *(do("and", v, low) for v in pairs))
+    odd = do("mul", *(do("lshr", v, half) for v in pairs))
+    high = types.constant(str(-(2**32)), "i64", lanes // 2)
+    both = do("or", do("lshr", even, half), do("and", odd, high))
+    return function.value(f"bitcast {wide} {both} to {kind}")
 
 
 class _Whole:

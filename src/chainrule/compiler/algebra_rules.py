@@ -25,6 +25,9 @@ _LOWEST = {"float16": -14, "bfloat16": -126, "float32": -126, "float64": -1022}
 # Bits of the whole numbers that a floating type holds exactly.
 _WHOLE = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
 
+# Blocks of a sum that are looked at.
+_BLOCKS = 16
+
 
 # --- numbers -----------------------------------------------------------------------------------
 
@@ -287,6 +290,43 @@ def pad_of_pad(at: Instruction, program: Rewriter) -> Answer:
     return made("pad", inner.inputs[0], widths=wider, value=new)
 
 
+def laid_together(at: Instruction, program: Rewriter) -> Answer:
+    """A sum of blocks in zeros that fill the whole, each in its place, is these side by side.
+
+    Such are the gradients of what is cut into pieces. Zeros turn -0.0 into 0.0, as in the sum.
+    """
+    shape, dtype = at.output.spec.shape, at.output.spec.dtype
+    waiting = list(at.inputs)
+    blocks: list[Instruction] = []
+    while waiting:
+        value = waiting.pop()
+        inner = program.maker(value, "add", "unslice")
+        if inner is None or value.spec != at.output.spec or len(blocks) + len(waiting) > _BLOCKS:
+            return None
+        if inner.op.name == "add":
+            waiting.extend(inner.inputs)
+        else:
+            blocks.append(inner)
+    whole = [(0, size) for size in shape]
+    cut = {n for b in blocks for n, (s, c, _) in enumerate(b.attrs["ranges"]) if (s, c) != whole[n]}
+    if len(cut) != 1 or any(d != 1 for b in blocks for _, n, d in b.attrs["ranges"] if n != 1):
+        return None
+    axis = cut.pop()
+    blocks.sort(key=lambda block: block.attrs["ranges"][axis][0])
+    end = 0
+    for block in blocks:
+        start, count, _ = block.attrs["ranges"][axis]
+        if start != end:
+            return None
+        end += count
+    if end != shape[axis]:
+        return None
+    parts = [block.inputs[0] for block in blocks]
+    if dtype.is_floating:
+        parts = [program.new("add", x, program.constant(0.0, dtype)) for x in parts]
+    return made("concat", *parts, axis=axis)
+
+
 def single_part(at: Instruction, program: Rewriter) -> Answer:
     """One part laid after nothing is that part."""
     return at.inputs[0] if len(at.inputs) == 1 else None
@@ -337,7 +377,7 @@ def expand_later(at: Instruction, program: Rewriter) -> Answer:
 # --- the table ---------------------------------------------------------------------------------
 
 SPECIFIC: dict[str, tuple[Rule, ...]] = {
-    "add": (neutral(-0.0, 0, 0, 1), plus_negative),
+    "add": (neutral(-0.0, 0, 0, 1), plus_negative, laid_together),
     "subtract": (neutral(0.0, 0, 1), minus_zero_less, less_negative),
     "multiply": (neutral(1, 1, 0, 1), times_minus_one, both_negative),
     "divide": (neutral(1, 1, 1), both_negative, over_power_of_two),

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Sequence
 from chainrule.compiler.access import NeedsSplit, composed, overruns
 from chainrule.compiler.contract import padding_of
 from chainrule.compiler.cost import Costs
-from chainrule.compiler.joining import Place, beside, into_reader
+from chainrule.compiler.joining import Place, alongside, beside, into_reader
+from chainrule.compiler.laying import Laying, Part, first_placed
 from chainrule.compiler.merging import union
 from chainrule.compiler.nodes import (
     Access,
@@ -65,6 +66,7 @@ class Fusion:
         row_major: Tensors that host code reads.
         makers: For each tensor that is stored, the group that stores it.
         margins: For each copy with margins the tensor that is stored inside of it, and where.
+        parts: For each tensor that is stored inside of a larger one which, and where.
     """
 
     def __init__(self, graph: Graph, *, fuse: bool = True) -> None:
@@ -76,12 +78,14 @@ class Fusion:
         self.row_major: set[Ref] = set()
         self.makers: dict[Ref, Group] = {}
         self.margins: dict[Ref, tuple[Ref, tuple[int, ...]]] = {}
+        self.parts: dict[Ref, Part] = {}
         self._padded: dict[Ref, Group] = {}
         self._settled: dict[Ref, set[Group]] = {}
         self._count = 0
         self._readers: dict[Ref, Readers] = {}
         self._checked = {ref for ref, _, _ in graph.checks}
         self._kept = {*graph.outputs, *self._checked}
+        self._laying = Laying(graph.nodes, self._kept)
         for node in reversed(graph.nodes):
             self._take(node)
         for ref in (*graph.inputs, *graph.constants):
@@ -97,7 +101,8 @@ class Fusion:
         if not readers and ref not in self._kept:
             return
         behind = self._give_margin(node, readers)
-        if ref not in self._kept and behind is None and self._is_inlined(node, readers):
+        apart = ref in self._kept or ref in self.parts or behind is not None
+        if not apart and self._is_inlined(node, readers):
             for group, accesses in readers.items():
                 group.wants.pop(ref, None)
                 self._inline(node, group, accesses)
@@ -116,10 +121,12 @@ class Fusion:
             if node.contracted is not None:
                 group.kind = "contraction"
             self._enter(node, group, place.axes)
+        if place is None and self._is_laid_out(node, readers):
+            group.kind = "join"
         self.makers[ref] = group
         self._settle(ref, {g: a for g, a in readers.items() if g is not group})
         self._link(group, [*readers, *(behind or ())])
-        if behind is not None:
+        if behind is not None or ref in self.parts:
             self._kept.add(ref)
         self._note_stored(group)
         if self.fuse:
@@ -211,6 +218,20 @@ class Fusion:
         self.margins[copy.target] = ref, starts
         return [reader for reader in self.groups if copy.target in reader.reads]
 
+    def _is_laid_out(self, node: Node, readers: Readers) -> bool:
+        """Return whether what a node lays side by side is computed in its place there.
+
+        That pays where others need it in memory, and nothing of the caller's may be written early.
+        """
+        graph, ref = self.graph, node.target
+        wanted = ref in self._kept or any(a.plain for found in readers.values() for a in found)
+        early = ref in graph.outputs and (self._checked or any(graph.overwrites))
+        if not self.fuse or not wanted or early or ref in self.parts or ref in self._checked:
+            return False
+        found = self._laying.parts(node)
+        self.parts.update({part: (ref, starts) for part, starts in found.items()})
+        return bool(found)
+
     def _settle(self, ref: Ref, readers: Readers) -> None:
         """Note who reads a tensor that is in memory."""
         self._settled[ref] = set(readers)
@@ -278,6 +299,13 @@ class Fusion:
                     return place
         if node.contracted is not None:
             return None
+        sibling = first_placed(node.target, self.parts, self.makers)
+        if sibling is not None and not only_maps and sibling not in self.costs.endings:
+            group = self.makers[sibling]
+            root = next(root for root in group.roots if root.node.target is sibling)
+            place = alongside(node, group, root)
+            if place is not None and len(group.stored) < STORES and self._may_join(group, every):
+                return place
         for load in node.loads:
             assert isinstance(load.source, Ref)
             if size_of(load.source) < size_of(node.target):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chainrule.compiler.access import ORIGIN, matched, one_to_one
-from chainrule.compiler.nodes import Access, Group, Node, canonical, extent
+from chainrule.compiler.nodes import Access, Group, Node, Root, canonical, extent
 from chainrule.ir.definition import Definition
 from chainrule.ir.expr import Axis, Index, Load, add, index_of, scale
 
@@ -148,3 +148,19 @@ def beside(node: Node, load: Load, group: Group, access: Access) -> Place | None
     if kept | reduced != set(group.rows) or not reduced or not _worth_rows(group, kept):
         return None
     return Place(group, axes, [axis for axis in group.rows if axis in reduced])
+
+
+def alongside(node: Node, group: Group, root: Root) -> Place | None:
+    """Return how a group can store a map of the shape of one that it stores.
+
+    Args:
+        node: The map.
+        group: The group.
+        root: What it stores.
+    """
+    formula, known = node.formula, root.node.formula
+    if group.kind != "loops" or not isinstance(formula, Definition) or formula.fn:
+        return None
+    if not isinstance(known, Definition) or known.fn:
+        return None
+    return Place(group, {a: root.axes[b] for a, b in zip(formula.axes, known.axes, strict=True)})

@@ -22,7 +22,7 @@ from chainrule.compiler.nodes import (
     replaced,
     size_of,
 )
-from chainrule.compiler.stages import Form, Stage, form_of
+from chainrule.compiler.stages import Form, Stage, form_of, rewritten
 from chainrule.ir.definition import Prefix, Scatter
 from chainrule.ir.expr import (
     Acc,
@@ -34,9 +34,11 @@ from chainrule.ir.expr import (
     Read,
     Ref,
     Within,
+    add,
     computed,
     index_of,
     needed,
+    scale,
     where,
 )
 from chainrule.ir.kernel import (
@@ -49,16 +51,16 @@ from chainrule.ir.kernel import (
     Store,
 )
 
-# Elements from which the independent columns of a scatter are handed out in blocks.
+# Elements from which the independent columns of a scatter are handed out in blocks of so many.
 PARALLEL = 65_536
-BLOCK = 64
+BLOCK = 512
 
 
 def kernels(
     group: Group, places: dict[Ref, Place], nodes: dict[Ref, Node]
 ) -> list[Kernel | Contraction]:
-    """Return the kernels of a group; none if it makes no elements."""
-    if not size_of(group.roots[0].node.target):
+    """Return the kernels of a group; none if it makes no elements, or others lay them there."""
+    if group.kind == "join" or not size_of(group.roots[0].node.target):
         return []
     assembly = Assembly(group, places, nodes)
     name = name_of(group)
@@ -84,11 +86,13 @@ def name_of(group: Group) -> str:
     return "_".join(list(names)[:6]) or "copy"
 
 
-def copied(source: Buffer, target: Buffer) -> Kernel:
-    """Return the kernel that copies a buffer."""
-    axis = Axis("i", source.size)
-    load = Load(source, (index_of(axis),))
-    stage = Stage(stores=[Store(target, index_of(axis), load)])
+def copied(
+    source: Buffer, target: Buffer, size: int | None = None, first: int = 0, at: int = 0
+) -> Kernel:
+    """Return the kernel that copies a buffer, or some elements of it to some place in another."""
+    axis = Axis("i", source.size if size is None else size)
+    load = Load(source, (add(axis, first),))
+    stage = Stage(stores=[Store(target, add(axis, at), load)])
     return arranged(Form([axis], [], [stage]), "copy")
 
 
@@ -164,15 +168,22 @@ def _update(group: Group, root: Root, formula: Scatter, assembly: Assembly, name
     vector = next((a for a in apart if dict(store.index.terms).get(a) == 1), None)
     if vector is None and apart and not serial:
         vector = apart[-1]
+    chunks = max(1, min(extent(rows) // PARALLEL, 64))
     if vector is not None:
         apart.remove(vector)
+        whole = vector.extent > BLOCK and vector.extent % BLOCK == 0
+        if whole and extent(apart) < chunks:
+            block, within = Axis(vector.name + "0", vector.extent // BLOCK), Axis("v", BLOCK)
+            form = Form(rows, [], [Stage(stores=[store])])
+            cut = rewritten(form, {vector: add(scale(block, BLOCK), index_of(within))})
+            store, vector = cut[0].stores[0], within
+            apart.append(block)
     body: tuple[Statement, ...] = (store,)
     if vector is not None:
         body = (Loop(vector, body, vector=True),)
     for axis in reversed(serial):
         body = (Loop(axis, body),)
     buffers, written = buffers_of(body)
-    chunks = max(1, min(extent(rows) // PARALLEL, 64))
     grain = -(-extent(apart) // chunks)
     return Kernel(name, buffers, tuple(apart), grain, body, (), frozenset(written))
 

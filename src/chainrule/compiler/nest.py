@@ -41,6 +41,8 @@ CHUNKS = 256
 ITERATION = 512
 # Elements of a vector that the choice of loops is made for.
 LANES = 16
+# Steps between elements of a vector up to which whole vectors are loaded, and their parts picked.
+NEAR = 4
 
 
 def arranged(form: Form, name: str) -> Kernel:
@@ -153,13 +155,14 @@ def _vector(form: Form) -> Axis | None:
     """Return the axis to run vectors along: the one that costs least."""
     inside = set(form.inner)
     tables = [dict(index.terms) for index, memory in _indices(form) if memory]
+    near = NEAR if _fills(form) else 1
     sums = any(stage.sums for stage in form.stages)
     best: tuple[float, Axis] | None = None
     for axis in (*form.inner[::-1], *form.rows[::-1]):
         cost = 0.0
         for table in tables:
             step = abs(table.get(axis, 0))
-            cost += 0.25 if step == 0 else 1.0 if step == 1 else 6.0
+            cost += 0.25 if step == 0 else 1.0 if step == 1 else 2.0 if step <= near else 6.0
         vectors = -(-axis.extent // LANES)
         if axis in inside and sums:
             cost += 2.0 / vectors
@@ -167,6 +170,18 @@ def _vector(form: Form) -> Axis | None:
         if best is None or cost < best[0]:
             best = (cost, axis)
     return None if best is None else best[1]
+
+
+def _fills(form: Form) -> bool:
+    """Return whether each store has neighbours, with which it fills a few elements in a row."""
+    places: dict[object, set[int]] = {}
+    stores = [s for s in form.statements if isinstance(s, Store)]
+    for store in stores:
+        places.setdefault((store.buffer, store.index.terms), set()).add(store.index.offset)
+    return all(
+        2 <= len(found) <= NEAR and max(found) - min(found) == len(found) - 1
+        for found in places.values()
+    )
 
 
 # --- parallel work -----------------------------------------------------------------------------
@@ -182,7 +197,10 @@ def _wanted_chunks(form: Form) -> int:
             work += 2
     elements = extent(form.rows) * extent(form.inner)
     total = elements * max(work, 8) // 8
-    return 1 if total < 2 * CHUNK else min(total // CHUNK, CHUNKS)
+    if total < CHUNK + CHUNK // 2:
+        return 1
+    # An even number, so that two threads are done at the same time.
+    return min(max(1, (total + CHUNK) // (2 * CHUNK)) * 2, CHUNKS)
 
 
 def _divide(form: Form, vector: Axis, wanted: int) -> Axis:

@@ -142,7 +142,8 @@ class Group:
 
     Attributes:
         number: Bit number in ``later``.
-        kind: ``loops``, ``contraction``, ``scatter``, ``prefix`` or ``host``.
+        kind: ``loops``, ``contraction``, ``scatter``, ``prefix``, ``host``, ``pad`` or ``margin``
+            for copies with margins, or ``join`` for what others have laid side by side.
         rows: Axes of the independent outer iterations.
         inner: Axes that each row is reduced or mapped over; empty: a map over ``rows``.
         roots: What it computes, in the reverse order of the program.

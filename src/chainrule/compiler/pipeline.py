@@ -29,6 +29,7 @@ from chainrule.compiler.folding import fold_constants
 from chainrule.compiler.fuse import Fusion
 from chainrule.compiler.kernels import copied, kernels
 from chainrule.compiler.layout import places as lay_out
+from chainrule.compiler.layout import put_parts
 from chainrule.compiler.lookups import move_lookups
 from chainrule.compiler.lower import lower
 from chainrule.compiler.memory import laid_out
@@ -176,6 +177,7 @@ def _scheduled(
     places = lay_out(fusion, groups)
     for ref, buffer in (given or {}).items():
         places[ref] = Place(buffer, places[ref].strides)
+    put_parts(places, fusion.parts)
     nodes = {node.target: node for node in graph.nodes}
     checks: dict[int, list[Check]] = {}
     for ref, message, origin in graph.checks:
@@ -191,7 +193,7 @@ def _scheduled(
         if region is None:
             steps.extend(_steps(group, places, nodes, late, olds, last))
         else:
-            made = _region(region, group, places, late | set(olds), last, bodies)
+            made = _region(region, group, places, late | set(olds), last, fusion, bodies)
             steps.extend(made.steps)
             constants.update(made.constants)
         steps.extend(checks.get(group.number, ()))
@@ -205,6 +207,7 @@ def _region(
     places: dict[Ref, Place],
     late: set[Ref],
     last: list[Step],
+    fusion: Fusion,
     bodies: Bodies,
 ) -> Body:
     """Return the steps of a loop or branch; copies that have to come last go into ``last``."""
@@ -215,8 +218,29 @@ def _region(
         if root.node.target in late:
             _postpone(root.node.target, places, last, origin)
     inputs = [places[ref].buffer for ref in formula.inputs]
-    results = {n: places[ref].buffer for n, ref in results_in(group).items()}
-    return region_steps(region, inputs, results, origin, bodies)
+    begins = [places[ref].offset for ref in formula.inputs]
+    refs = results_in(group)
+    results = {n: places[ref].buffer for n, ref in refs.items()}
+    made = region_steps(region, inputs, begins, results, origin, bodies, *_free(refs, fusion))
+    for n, (buffer, first) in made.moved.items():
+        places[refs[n]] = Place(buffer, places[refs[n]].strides, first)
+    return made
+
+
+def _free(refs: dict[int, Ref], fusion: Fusion) -> tuple[list[int], list[int]]:
+    """Return the results of a region that may be part of a larger buffer: its start, any part."""
+    graph = fusion.graph
+    fixed = {*graph.outputs, *(ref for ref, _, _ in graph.checks)}
+    starts: set[Ref] = set()
+    for group in fusion.groups:
+        formula, other = group.roots[0].node.formula, region_of(group)
+        if isinstance(formula, Host) and other is None:
+            fixed.update(formula.inputs)
+        elif isinstance(formula, Host) and other is not None:
+            stacks = range(other.carry, other.fixed) if other.kind == "scan" else ()
+            starts.update(ref for n, ref in enumerate(formula.inputs) if n not in stacks)
+    free = [n for n, ref in refs.items() if ref not in fixed]
+    return free, [n for n in free if refs[n] not in starts]
 
 
 def _steps(

@@ -34,7 +34,7 @@ class Bodies:
 
     def __init__(self, build: Build) -> None:
         self._build = build
-        self._known: dict[tuple[str, tuple[int, ...]], _Known] = {}
+        self._known: dict[tuple[str, tuple[tuple[int, int], ...]], _Known] = {}
 
     def __call__(
         self, program: Program, inputs: Sequence[Buffer], outputs: Sequence[Buffer]
@@ -44,8 +44,8 @@ class Bodies:
         if text is None:
             return self._build(program, inputs, outputs)
         places = (*inputs, *outputs)
-        # Which of them are one and the same decides what kernels look like.
-        key = (text, tuple(places.index(buffer) for buffer in places))
+        # Which of them are one and the same, and how large they are, decides what kernels are.
+        key = (text, tuple((places.index(buffer), buffer.size) for buffer in places))
         known = self._known.get(key)
         made = _moved(known, program, places) if known is not None else None
         if made is not None:
