@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 from compiler_tools import check, kernels, run
@@ -130,6 +132,18 @@ def test_dump_folder_gets_every_stage(tmp_path, monkeypatch) -> None:  # type: i
     build(make.program(make("sum", x, axes=(1,), keepdims=False)))
     stages = {path.name.split(".")[2] for path in tmp_path.iterdir()}
     assert {"traced", "folding", "algebra", "dead", "formulas", "plan"} <= stages
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_planning_leaves_the_collection_of_cycles_as_it_was(enabled: bool) -> None:
+    make = Builder()
+    program = make.program(make("exp", make.input((2,))))
+    try:
+        (gc.enable if enabled else gc.disable)()
+        build(program)
+        assert gc.isenabled() is enabled
+    finally:
+        gc.enable()
 
 
 def test_scatter_of_equal_rows_adds_in_order() -> None:

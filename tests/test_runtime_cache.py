@@ -114,7 +114,7 @@ def test_a_folder_that_cannot_be_written_is_no_error(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Not by permissions: root may write everywhere.
-    def refuse(path: Path, content: bytes) -> None:
+    def refuse(path: Path, content: bytes, *, durable: bool) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(cache, "write_atomic", refuse)

@@ -191,17 +191,16 @@ class _Emitter:
     def _columns(self, f: Function, panel: Number) -> tuple[list[Number], Number]:
         """Write the positions of a panel's first column; returns also its part's number."""
         tiles = self.tiling.columns
-        outer, part = divided(f, panel, tiles.parts)
-        first = times(f, part, tiles.width)
-        return [*positions(f, outer, tiles.outer), first], part
+        *outer, part = positions(f, panel, (*tiles.outer, tiles.parts))
+        return [*outer, times(f, part, tiles.width)], part
 
     def _rows(self, f: Function, tile: Number) -> tuple[list[Number], Number]:
         """Write the positions of a tile's first row; returns also its part's number."""
         tiles = self.tiling.rows
-        outer, part = divided(f, tile, tiles.parts)
+        *outer, part = positions(f, tile, (*tiles.outer, tiles.parts))
         first = plus(f, times(f, part, tiles.small), self._extra(f, part))
         inside: list[Number] = [0] * (len(self.form.rows) - tiles.split - 1)
-        return [*positions(f, outer, tiles.outer), first, *inside], part
+        return [*outer, first, *inside], part
 
     def _extra(self, f: Function, part: Number) -> Number:
         """Write how many of the parts before one are one step longer."""
@@ -409,25 +408,26 @@ class _Emitter:
             name = dot_kernel(self.module, self._dots(width, reach("left"), out_rows))
             f.effect(f"call void @{name}(ptr {left}, ptr {right}, ptr {out})")
             return
-        depth = self._steps_of(width)
-        count = steps[1] if t.block < form.depth[0].extent else depth[0][0]
+        # Of a tile in whole vectors nobody sees which columns there are not.
+        whole = bool(t.packing) and not self.direct
         micro = Micro(
             kind=self.kind,
             lanes=t.lanes,
             rows=reach("left"),
-            columns=width,
+            columns=self._panel(width).width if whole else width,
             padded=bool(t.packing),
             out=out_rows,
             whole=not self.direct,
-            depth=depth,
+            depth=self._steps_of(width),
+            parts=t.block < form.depth[0].extent,
             adds=self.blocks > 1,
             fma=self.target.fma,
             lines=self.ahead.size if self.stored else 0,
-            rate=self.ahead.rate,
+            rate=self.ahead.rate if self.stored and self.ahead.size else 0,
         )
         name = micro_kernel(self.module, micro)
         add = self._later(f, steps[0]) if self.blocks > 1 else "false"
-        values = f"ptr {left}, ptr {right}, ptr {out}, i64 {count}, i1 {add}"
+        values = f"ptr {left}, ptr {right}, ptr {out}, i64 {steps[1]}, i1 {add}"
         if micro.lines:
             values += f", ptr {self.lines}"
         f.effect(f"call void @{name}({values})")

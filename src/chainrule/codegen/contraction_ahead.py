@@ -55,7 +55,9 @@ class Ahead:
         if not self.size:
             return "null"
         table = f.alloca(f"[{self.size} x ptr]")
-        f.effect(f"store [{self.size} x ptr] zeroinitializer, ptr {table}")
+        name = "llvm.memset.p0.i64"
+        f.module.declare(name, f"declare void @{name}(ptr, i8, i64, i1)")
+        f.effect(f"call void @{name}(ptr {table}, i8 0, i64 {8 * self.size}, i1 false)")
         return table
 
     def fill(self, f: Function, table: str, height: int, width: int, *at: list[Number]) -> None:
@@ -116,10 +118,13 @@ class Ahead:
             kind = memory_type(buffer.dtype)
             place = affine(f, index.offset, [(at[axis], step) for axis, step in index.terms])
             first = shifted(f, pointers[buffer], kind, place)
-            for column in _lines(buffer, width):
-                line = shifted(f, first, kind, column)
-                f.effect(f"store ptr {line}, ptr {shifted(f, entry, 'ptr', number)}")
-                number += 1
+            columns = _lines(buffer, width)
+            steps = ", ".join(f"i64 {column}" for column in columns)
+            vector = f"<{len(columns)} x i64> <{steps}>"
+            lines = f.value(f"getelementptr {kind}, ptr {first}, {vector}")
+            to = shifted(f, entry, "ptr", number)
+            f.effect(f"store <{len(columns)} x ptr> {lines}, ptr {to}, align 8")
+            number += len(columns)
         entries.move(entry, number)
 
 

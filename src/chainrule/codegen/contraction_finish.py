@@ -179,7 +179,7 @@ def tile_loops(form: Form, tiling: Tiling, tile: Buffer, width: int) -> Loop:
         value = rewrite(store.value, read_tile)
         dynamic = None if store.dynamic is None else rewrite(store.dynamic, read_tile)
         stores.append(Store(store.buffer, store.index, value, store.guards, dynamic, store.adds))
-    loop = Loop(column, tuple(stores), vector=True, unroll=2)
+    loop = Loop(column, tuple(stores), vector=True)
     for axis in reversed(rows):
         loop = Loop(axis, (loop,))
     return loop

@@ -24,7 +24,7 @@ from chainrule.codegen.micro_loops import (
     store_vector,
     times,
 )
-from chainrule.codegen.text import Function
+from chainrule.codegen.text import Function, Module
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,16 +186,41 @@ def _transpose(f: Function, panel: Panel, level: _Level, source: str, target: st
     with stepped(f, 0, extent, lanes, sure=True) as wanted:
         start = smaller(f, wanted, extent - lanes) if extent % lanes else wanted
         with stepped(f, 0, panel.width, lanes, sure=True) as first:
-            columns = []
-            for i in range(lanes):
-                column = smaller(f, plus(f, first, i), panel.columns - 1)
-                offset = plus(f, times(f, column, panel.stride), start)
-                place = shifted(f, source, panel.kind, offset)
-                columns.append(load_vector(f, panel.kind, lanes, place, lanes))
-            for i, row in enumerate(transposed(f, panel.kind, columns)):
-                line = times(f, plus(f, start, i), level.step)
-                place = shifted(f, target, panel.kind, plus(f, line, first))
-                store_vector(f, panel.kind, lanes, row, place, lanes)
+            offset = plus(f, times(f, first, panel.stride), start)
+            place = shifted(f, source, panel.kind, offset)
+            most = f.value(f"sub i64 {panel.columns - 1}, {first}")
+            to = shifted(f, target, panel.kind, plus(f, times(f, start, level.step), first))
+            square = _square(f.module, panel.kind, lanes)
+            values = f"ptr {place}, i64 {panel.stride}, i64 {most}, ptr {to}, i64 {level.step}"
+            f.effect(f"call void @{square}({values})")
+
+
+def _square(module: Module, kind: str, lanes: int) -> str:
+    """Put the function that transposes a square into a module, unless it is there.
+
+    All panels share it: LLVM takes longer for its shuffles than for the rest of a kernel.
+
+    Returns:
+        Its symbol: ``void (ptr source, i64 stride, i64 most, ptr target, i64 step)``; columns are
+        ``stride`` apart, of which the last one that exists has the number ``most``, and the rows
+        that are written are ``step`` apart.
+    """
+    name = f"square_{kind}_{lanes}"
+    if name in module.functions:
+        return name
+    params = ("ptr %source", "i64 %stride", "i64 %most", "ptr %target", "i64 %step")
+    f = Function(module, name, params, linkage="internal")
+    columns = []
+    for i in range(lanes):
+        offset = f.value(f"mul i64 {smaller(f, i, '%most')}, %stride")
+        place = shifted(f, "%source", kind, offset)
+        columns.append(load_vector(f, kind, lanes, place, lanes))
+    for i, row in enumerate(transposed(f, kind, columns)):
+        place = shifted(f, "%target", kind, f.value(f"mul i64 {i}, %step"))
+        store_vector(f, kind, lanes, row, place, lanes)
+    f.effect("ret void")
+    f.finish()
+    return name
 
 
 def transposed(f: Function, kind: str, vectors: Sequence[str]) -> list[str]:

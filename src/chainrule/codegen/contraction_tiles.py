@@ -223,9 +223,9 @@ def _shapes(rows: RowTiles, columns: ColumnTiles) -> list[tuple[int, int, int]]:
     ]
 
 
-def _variants(rows: RowTiles, columns: ColumnTiles) -> float:
+def _variants(rows: RowTiles, columns: ColumnTiles, lanes: int = 1) -> float:
     """Return a factor for the time of tiles of several shapes: each has to be compiled."""
-    return 1 + 0.01 * len(rows.sizes) * len(columns.sizes)
+    return 1 + 0.01 * len(rows.sizes) * len({-(-size // lanes) for size in columns.sizes})
 
 
 def _cut_columns(lines: Sequence[Line], width: int) -> ColumnTiles:
@@ -261,7 +261,7 @@ def _time(rows: RowTiles, columns: ColumnTiles, lanes: int, target: Target, dept
         v = -(-width // lanes)
         step = max(m * v / pipes, (m + 2 * v) / 2, 4) + 0.06 * (m + v)
         total += number * (depth * step + 2 * m * v + 20)
-    return total * prod(rows.outer) * _variants(rows, columns)
+    return total * prod(rows.outer) * _variants(rows, columns, lanes)
 
 
 def _depth_blocks(form: Form, rows: RowTiles, columns: ColumnTiles, wanted: int) -> tuple[int, int]:

@@ -154,7 +154,7 @@ class Nest:
         ahead = self._function.place()
         changed = changed_by(loop.body)
         if whole:
-            with self._function.loop(0, whole, step, entered=True) as counter:
+            with self._function.loop(0, whole, step, entered=True, strided=True) as counter:
                 axis = loop.axis if step == 1 else Axis("", 1)
                 with self.context.scope({axis: Bound(counter)}, changed, ahead):
                     if step == 1:

@@ -11,7 +11,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from chainrule.codegen.micro_loops import Cursor, counted, load_vector, shifted, store_vector
+from chainrule.codegen.micro_loops import (
+    Variables,
+    load_vector,
+    repeated,
+    shifted,
+    store_vector,
+)
 from chainrule.codegen.text import Function, Module
 
 # Multiply-adds that one pass of the innermost loop is unrolled to, about.
@@ -32,8 +38,8 @@ class Micro:
         padded: Whether the right operand may be read in whole vectors.
         out: Distance of each row of the tile from the first, where it is stored.
         whole: Whether it may be stored in whole vectors.
-        depth: Extent, left and right stride of each depth axis, outermost first; the first
-            extent is how far the axis reaches, of which a call runs a part.
+        depth: Extent, left and right stride of each depth axis, outermost first.
+        parts: Whether a call runs a part of the first depth axis only.
         adds: Whether calls say if the tile is added to what is stored already.
         fma: Whether multiply and add are one instruction.
         lines: Entries of a table of addresses that are asked for meanwhile, a power of two; or 0.
@@ -48,6 +54,7 @@ class Micro:
     out: tuple[int, ...]
     whole: bool
     depth: tuple[tuple[int, int, int], ...]
+    parts: bool
     adds: bool
     fma: bool
     lines: int = 0
@@ -73,7 +80,7 @@ def micro_kernel(module: Module, micro: Micro) -> str:
     Returns:
         Its symbol: ``void (ptr left, ptr right, ptr out, i64 count, i1 add)``, where the pointers
         are at the tile's first element and ``count`` (at least 1) is how much of the first depth
-        axis to run; with ``lines`` the table's address is a sixth argument.
+        axis to run, if that is a part; with ``lines`` the table's address is a sixth argument.
     """
     digest = hashlib.blake2s(repr(micro).encode(), digest_size=8).hexdigest()
     name = f"micro_{digest}"
@@ -84,7 +91,6 @@ def micro_kernel(module: Module, micro: Micro) -> str:
         params.append("ptr %lines")
     f = Function(module, name, params, linkage="internal")
     tile = _Tile(f, micro)
-    tile.clear()
     _nest(f, micro, tile, 0, "%left", "%right")
     tile.store()
     f.effect("ret void")
@@ -107,30 +113,25 @@ def multiply_add(
 
 
 class _Tile:
-    """The accumulators: in stack slots between loops, as values within straight code."""
+    """The accumulators, and how many entries of the table have been asked for."""
 
     def __init__(self, f: Function, micro: Micro) -> None:
         self.f, self.micro = f, micro
         self.vector = f"<{micro.lanes} x {micro.kind}>"
         count = len(micro.rows) * micro.vectors
-        self.slots = [f.alloca(self.vector) for _ in range(count)]
+        self.sums = Variables([self.vector] * count, ["zeroinitializer"] * count)
+        self.asked = Variables([], [])
         if micro.lines:
             f.module.declare(
                 "llvm.prefetch.p0", "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)"
             )
-            self.asked = f.alloca("i64", align=8)
-            f.effect(f"store i64 0, ptr {self.asked}")
-
-    def clear(self) -> None:
-        """Set all to zero."""
-        for slot in self.slots:
-            self.f.effect(f"store {self.vector} zeroinitializer, ptr {slot}")
+            self.asked = Variables(["i64"], ["0"])
 
     def steps(self, left: str, right: str, count: int) -> None:
         """Take ``count`` steps of the innermost depth axis."""
         micro, f = self.micro, self.f
         _, left_stride, right_stride = micro.depth[-1]
-        sums = [f.value(f"load {self.vector}, ptr {slot}") for slot in self.slots]
+        sums = self.sums.values
         for step in range(count):
             if micro.lines:
                 self._ask()
@@ -142,19 +143,16 @@ class _Tile:
                     at = r * micro.vectors + v
                     factors = (element, column, sums[at])
                     sums[at] = multiply_add(f, micro.kind, micro.lanes, factors, fma=micro.fma)
-        for slot, value in zip(self.slots, sums, strict=True):
-            f.effect(f"store {self.vector} {value}, ptr {slot}")
 
     def _ask(self) -> None:
         """Ask for the next entries of the table; behind its end it begins anew."""
-        f = self.f
+        f, (number,) = self.f, self.asked.values
         for _ in range(self.micro.rate):
-            number = f.value(f"load i64, ptr {self.asked}")
             line = f.value(f"load ptr, ptr {shifted(f, '%lines', 'ptr', number)}")
             f.effect(f"call void @llvm.prefetch.p0(ptr {line}, i32 0, i32 3, i32 1)")
             following = f.value(f"add i64 {number}, 1")
-            wrapped = f.value(f"and i64 {following}, {self.micro.lines - 1}")
-            f.effect(f"store i64 {wrapped}, ptr {self.asked}")
+            number = f.value(f"and i64 {following}, {self.micro.lines - 1}")
+        self.asked.values = [number]
 
     def _right(self, base: str, vector: int) -> str:
         micro = self.micro
@@ -174,21 +172,24 @@ class _Tile:
     def store(self) -> None:
         """Store the tile, added to what is there where the call says so."""
         f, micro = self.f, self.micro
+        sums = self.sums.values
         if micro.adds:
-            old, new = f.new_label("old"), f.new_label("new")
+            before, old, new = f.label, f.new_label("old"), f.new_label("new")
             f.effect(f"br i1 %add, label %{old}, label %{new}")
             f.begin(old)
-            for n, slot in enumerate(self.slots):
+            totals = []
+            for n, value in enumerate(sums):
                 place, used = self._place(n)
                 stored = load_vector(f, micro.kind, micro.lanes, place, used)
-                value = f.value(f"load {self.vector}, ptr {slot}")
-                total = f.value(f"fadd {self.vector} {stored}, {value}")
-                f.effect(f"store {self.vector} {total}, ptr {slot}")
+                totals.append(f.value(f"fadd {self.vector} {stored}, {value}"))
             f.effect(f"br label %{new}")
             f.begin(new)
-        for n, slot in enumerate(self.slots):
+            sums = [
+                f.value(f"phi {self.vector} [ {value}, %{before} ], [ {total}, %{old} ]")
+                for value, total in zip(sums, totals, strict=True)
+            ]
+        for n, value in enumerate(sums):
             place, used = self._place(n)
-            value = f.value(f"load {self.vector}, ptr {slot}")
             store_vector(f, micro.kind, micro.lanes, value, place, used)
 
     def _place(self, n: int) -> tuple[str, int]:
@@ -201,15 +202,21 @@ class _Tile:
 def _nest(f: Function, micro: Micro, tile: _Tile, level: int, left: str, right: str) -> None:
     """Write the loops over depth from an axis inwards, from these addresses on."""
     extent, left_stride, right_stride = micro.depth[level]
+    count = "%count" if level == 0 and micro.parts else extent
     if level == len(micro.depth) - 1:
-        _run(f, micro, tile, "%count" if level == 0 else extent, left, right)
+        _run(f, micro, tile, count, left, right)
         return
-    lefts, rights = Cursor(f, left, micro.kind), Cursor(f, right, micro.kind)
-    with counted(f, "%count" if level == 0 else extent, sure=True):
-        at_left, at_right = lefts.get(), rights.get()
-        _nest(f, micro, tile, level + 1, at_left, at_right)
-        lefts.move(at_left, left_stride)
-        rights.move(at_right, right_stride)
+    at = Variables(["ptr", "ptr"], [left, right])
+    with repeated(f, count, tile.sums, tile.asked, at):
+        places = at.values
+        _nest(f, micro, tile, level + 1, *places)
+        at.values = _moved(f, micro, places, left_stride, right_stride)
+
+
+def _moved(f: Function, micro: Micro, places: list[str], left: int, right: int) -> list[str]:
+    """Write the addresses so many elements behind two others."""
+    moves = zip(places, (left, right), strict=True)
+    return [f.hidden("ptr", shifted(f, place, micro.kind, by)) for place, by in moves]
 
 
 def _run(f: Function, micro: Micro, tile: _Tile, count: str | int, left: str, right: str) -> None:
@@ -220,19 +227,18 @@ def _run(f: Function, micro: Micro, tile: _Tile, count: str | int, left: str, ri
         return
     extent, left_stride, right_stride = micro.depth[-1]
     unroll = unrolling(extent, accumulators)
-    lefts, rights = Cursor(f, left, micro.kind), Cursor(f, right, micro.kind)
+    at = Variables(["ptr", "ptr"], [left, right])
 
     def loop(times: str | int, steps: int) -> None:
-        with counted(f, times):
-            at_left, at_right = lefts.get(), rights.get()
-            tile.steps(at_left, at_right, steps)
-            lefts.move(at_left, steps * left_stride)
-            rights.move(at_right, steps * right_stride)
+        with repeated(f, times, tile.sums, tile.asked, at):
+            places = at.values
+            tile.steps(places[0], places[1], steps)
+            at.values = _moved(f, micro, places, steps * left_stride, steps * right_stride)
 
     if isinstance(count, int):
         loop(count // unroll, unroll)
         if count % unroll:
-            tile.steps(lefts.get(), rights.get(), count % unroll)
+            tile.steps(at.values[0], at.values[1], count % unroll)
         return
     loop(f.value(f"udiv i64 {count}, {unroll}"), unroll)
     if unroll > 1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from chainrule.codegen.text import Function
 
@@ -45,11 +46,63 @@ def stepped(
     f.begin(body)
     i = f.value(f"load i64, ptr {slot}")
     yield i
-    following = f.value(f"add i64 {i}, {step}")
+    following = f.hidden("i64", f.value(f"add i64 {i}, {step}"))
     f.effect(f"store i64 {following}, ptr {slot}")
     again = f.value(f"icmp slt i64 {following}, {stop}")
     f.effect(f"br i1 {again}, label %{body}, label %{after}")
     f.begin(after)
+
+
+@dataclass(slots=True)
+class Variables:
+    """Values that rounds of a loop pass on: LLVM types, and names of what they are at present."""
+
+    kinds: list[str]
+    values: list[str]
+
+
+@contextmanager
+def repeated(f: Function, count: str | int, *groups: Variables) -> Iterator[None]:
+    """Write a loop that runs ``count`` times; its body sets what variables are in the next round.
+
+    Values need no stack slots, which for large tiles are half of the text.
+    """
+    counter = Variables(["i64"], ["0"])
+    groups = (*groups, counter)
+    kinds = [kind for group in groups for kind in group.kinds]
+    first = [value for group in groups for value in group.values]
+    before, body, after = f.label, f.new_label("body"), f.new_label("after")
+    sure = isinstance(count, int) and count > 0
+    more = "true" if sure else f.value(f"icmp sgt i64 {count}, 0")
+    f.effect(f"br label %{body}" if sure else f"br i1 {more}, label %{body}, label %{after}")
+    f.begin(body)
+    now = [f"%{f.new_label('now')}" for _ in first]
+    phis = f.place()
+    _set(groups, now)
+    yield
+    following = f.hidden("i64", f.value(f"add i64 {counter.values[0]}, 1"))
+    counter.values = [following]
+    last = [value for group in groups for value in group.values]
+    for name, kind, old, new in zip(now, kinds, first, last, strict=True):
+        phis.append(f"  {name} = phi {kind} [ {old}, %{before} ], [ {new}, %{f.label} ]")
+    again = f.value(f"icmp slt i64 {following}, {count}")
+    f.effect(f"br i1 {again}, label %{body}, label %{after}")
+    end = f.label
+    f.begin(after)
+    if not sure:
+        _set(
+            groups,
+            [
+                f.value(f"phi {kind} [ {old}, %{before} ], [ {new}, %{end} ]")
+                for kind, old, new in zip(kinds, first, last, strict=True)
+            ],
+        )
+
+
+def _set(groups: Sequence[Variables], values: list[str]) -> None:
+    """Give variables these values, in order."""
+    for group in groups:
+        group.values, values = values[: len(group.kinds)], values[len(group.kinds) :]
 
 
 @contextmanager
@@ -113,11 +166,13 @@ def divided(f: Function, value: str | int, by: int) -> tuple[str | int, str | in
 
 def positions(f: Function, value: str | int, extents: Sequence[int]) -> list[str | int]:
     """Write the row-major position that belongs to a flat number."""
-    found: list[str | int] = []
-    for extent in reversed(extents[1:]):
-        value, rest = divided(f, value, extent)
-        found.append(rest)
-    return [value, *reversed(found)] if extents else []
+    found: list[str | int] = [0] * len(extents)
+    moving = [n for n, extent in enumerate(extents) if extent > 1]
+    for n in reversed(moving[1:]):
+        value, found[n] = divided(f, value, extents[n])
+    if moving:
+        found[moving[0]] = value
+    return found
 
 
 def affine(f: Function, offset: int, terms: Sequence[tuple[str | int, int]]) -> str | int:
@@ -163,7 +218,7 @@ class Cursor:
     def move(self, pointer: str, by: int) -> None:
         """Set it to an address plus a number of elements."""
         if by:
-            self.set(shifted(self.f, pointer, self.kind, by))
+            self.set(self.f.hidden("ptr", shifted(self.f, pointer, self.kind, by)))
 
 
 def mask_text(lanes: int, used: int) -> str:

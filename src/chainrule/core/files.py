@@ -23,8 +23,13 @@ __all__ = ["read_bytes", "read_json", "write_atomic", "write_json_atomic"]
 MAX_JSON_BYTES = 256 * 2**20
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Write ``content`` to ``path`` whole or not at all.
+
+    Args:
+        path: Where to.
+        content: What.
+        durable: Whether to wait until it would outlive a failure of the machine.
 
     Raises:
         DataError: The folder is missing or cannot be written, or the disk is full.
@@ -34,10 +39,12 @@ def write_atomic(path: Path, content: bytes) -> None:
         temporary = str(path.parent / f".{path.name}.{secrets.token_hex(6)}.part")
         with open(temporary, "xb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
     except OSError as error:
         raise _write_error(path, error, len(content)) from error
     finally:

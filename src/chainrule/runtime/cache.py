@@ -65,7 +65,8 @@ def store(key: str, content: bytes) -> None:
         return
     with contextlib.suppress(OSError, ChainruleError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomic(path, hashlib.sha256(content).digest() + content)
+        # An entry that a failure of the machine spoils is found out by its digest.
+        write_atomic(path, hashlib.sha256(content).digest() + content, durable=False)
         _shrink(path.parent, limit)
 
 

@@ -22,13 +22,15 @@ from chainrule.core import config
 from chainrule.core.files import write_atomic
 from chainrule.ir.kernel import Contraction, Kernel
 from chainrule.runtime import cache
+from chainrule.runtime.assembler import Assembler
 from chainrule.runtime.commands import Code
 from chainrule.runtime.notice import Notice
 
 Emit = Callable[[Module, Kernel | Contraction, str, Target], Emitted]
 
-# Kernels are compiled together until their text is so long: LLVM takes 0.8 ms for a module.
-_MODULE_BYTES = 40_000
+# Kernels are compiled together until their text is so long: what they share is compiled once in a
+# module, but only while LLVM works on one module can the next one be written.
+_MODULE_BYTES = 120_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +97,27 @@ def _key(digests: Iterable[str]) -> str:
 def _compile(
     program: str, kernels: Sequence[tuple[str, Kernel | Contraction]], target: Target, emit: Emit
 ) -> None:
+    """Compile kernels; while LLVM works on some of them, the text of the next ones is written."""
     notice = Notice(f"compiling {program}", len(kernels))
+    # Contractions together: they share functions.
+    order = sorted(kernels, key=lambda kernel: isinstance(kernel[1], Kernel))
+    started: list[tuple[str, dict[str, Emitted]]] = []
     group: dict[str, Emitted] = {}
     module = Module()
     try:
-        for number, (digest, kernel) in enumerate(kernels, 1):
-            group[digest] = emit(module, kernel, f"k{digest[:24]}", target)
-            if number == len(kernels) or _size(module) >= _MODULE_BYTES:
-                _assemble(program, module, group)
-                group, module = {}, Module()
-            notice.show(number)
+        with Assembler() as assembler:
+            for number, (digest, kernel) in enumerate(order, 1):
+                group[digest] = emit(module, kernel, f"k{digest[:24]}", target)
+                last = number == len(order)
+                if last or _size(module) >= _MODULE_BYTES:
+                    started.append((module.text, group))
+                    assembler.add(module.text, last=last)
+                    group, module = {}, Module()
+            done = 0
+            for text, finished in started:
+                _keep(program, text, finished, assembler.next())
+                done += len(finished)
+                notice.show(done)
     finally:
         notice.clear()
 
@@ -113,9 +126,7 @@ def _size(module: Module) -> int:
     return sum(map(len, module.functions.values()))
 
 
-def _assemble(program: str, module: Module, group: dict[str, Emitted]) -> None:
-    text = module.text
-    code = machine.assemble(text)
+def _keep(program: str, text: str, group: dict[str, Emitted], code: bytes) -> None:
     digest = hashlib.sha256(code).hexdigest()
     folder = config.dump_dir()
     if folder is not None:
