@@ -1,6 +1,6 @@
 """Benchmarks on the command line: measures, prints the tables, writes JSON and a picture.
 
-Usage: python -m benchmarks [--only W1,W4] [--peers torch,jax] [--rounds 15] [--quick]
+Usage: python -m benchmarks [--only W1,W4] [--peers torch,jax] [--rounds 15] [--quick] [--products]
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import limits, table
+from benchmarks import limits, products, table
 from benchmarks.chart import chart
 from benchmarks.peers import PEERS
 from benchmarks.run import Effort, run_workload
@@ -45,6 +45,9 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=15, help="how often each peer has its turn")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="three short rounds, for a look")
+    parser.add_argument(
+        "--products", action="store_true", help="only chainrule's products, against the limits"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of JSON and picture")
     return parser.parse_args(given)
 
@@ -90,6 +93,9 @@ def say(text: str) -> None:
 def main(given: Sequence[str]) -> int:
     """Measure and write; return the exit status: 1 if a peer's losses differ."""
     asked = arguments(given)
+    if asked.products:
+        products.show(asked.only, asked.threads)
+        return 0
     effort = Effort(asked.rounds, threads=asked.threads)
     if asked.quick:
         effort = Effort(3, turn=0.05, threads=asked.threads, warm=False)

@@ -1,155 +1,22 @@
-"""Contractions in machine code, against einsum in float64, PyTorch and the interpreter."""
+"""Contractions in machine code, against einsum in float64 and PyTorch."""
 
 from __future__ import annotations
 
-import ctypes
-import itertools
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from contraction_tools import NARROW, Compiled, Spec, Strides, check, matmul
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chainrule.codegen import machine
-from chainrule.codegen.contraction import emit_contraction, supported
-from chainrule.codegen.target import Target, host
-from chainrule.codegen.text import Module
-from chainrule.core.dtype import DType, bool_, float16, float32, float64, int64
-from chainrule.core.errors import StateError
-from chainrule.ir.expr import (
-    Acc,
-    Axis,
-    Buffer,
-    Expr,
-    Index,
-    Load,
-    Position,
-    Read,
-    Within,
-    call,
-    const,
-)
-from chainrule.ir.interpreter import run_kernel
-from chainrule.ir.kernel import Contraction, Store
+from chainrule.codegen.contraction import supported
+from chainrule.codegen.target import Target
+from chainrule.core.dtype import DType, float32, float64
 
-PROTOTYPE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-NAMES = (f"tested{n}" for n in itertools.count())
-NARROW = [Target("", 32, 16, True), Target("", 16, 16, False), Target("", 0, 16, False)]
 SLOW = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-
-Strides = dict[str, int]
-
-
-@dataclass
-class Spec:
-    """A contraction by names of axes, extents, strides and offsets of left, right and result."""
-
-    batch: str
-    rows: str
-    columns: str
-    depth: str
-    extents: dict[str, int]
-    strides: tuple[Strides, Strides, Strides]
-    sizes: tuple[int, int, int]
-    offsets: tuple[int, int] = (0, 0)
-    dtype: DType = float32
-    axes: dict[str, Axis] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.axes = {name: Axis(name, extent) for name, extent in self.extents.items()}
-
-    def index(self, strides: Strides, offset: int = 0) -> Index:
-        return Index(tuple((self.axes[n], s) for n, s in strides.items() if s), offset)
-
-    def contraction(self) -> Contraction:
-        names = ("left", "right", "out")
-        buffers = tuple(Buffer(n, self.dtype, s) for n, s in zip(names, self.sizes, strict=True))
-        acc = Acc("sum", "add", self.dtype)
-        groups = (self.batch, self.rows, self.columns, self.depth)
-        return Contraction(
-            "tested",
-            buffers,
-            *(tuple(self.axes[n] for n in group) for group in groups),
-            Load(buffers[0], (self.index(self.strides[0], self.offsets[0]),)),
-            Load(buffers[1], (self.index(self.strides[1], self.offsets[1]),)),
-            acc,
-            (Store(buffers[2], self.index(self.strides[2]), Read(acc)),),
-            frozenset((buffers[2],)),
-        )
-
-    def view(self, memory: Any, names: str, operand: int) -> Any:
-        offset = self.offsets[operand] if operand < 2 else 0
-        strides = [self.strides[operand].get(n, 0) * memory.itemsize for n in names]
-        shape = [self.extents[n] for n in names]
-        return np.lib.stride_tricks.as_strided(memory[offset:], shape, strides)
-
-
-class Compiled:
-    """Machine code of a contraction."""
-
-    def __init__(self, contraction: Contraction, target: Target | None = None) -> None:
-        module, name = Module(), next(NAMES)
-        self.emitted = emit_contraction(module, contraction, name, target or host())
-        symbols = [phase.symbol for phase in self.emitted.phases]
-        places = machine.load(machine.assemble(module.text), symbols, name)
-        self.phases = [(PROTOTYPE(places[p.symbol]), p.chunks) for p in self.emitted.phases]
-
-    def run(
-        self, arrays: Sequence[Any], order: Callable[[int], Sequence[int]] | None = None
-    ) -> None:
-        """Run all phases: in one call each, or chunk by chunk in an order."""
-        memory = np.full(self.emitted.workspace + 64, 255, np.uint8)
-        workspace = memory.ctypes.data + -memory.ctypes.data % 64
-        pointers = [*(array.ctypes.data for array in arrays), workspace]
-        args = (ctypes.c_void_p * len(pointers))(*pointers)
-        for function, chunks in self.phases:
-            if order is None:
-                function(args, 0, chunks)
-                continue
-            for chunk in order(chunks):
-                function(args, chunk, chunk + 1)
-
-
-def check(spec: Spec, seed: int = 0, target: Target | None = None) -> None:
-    """Compare with einsum in float64; the same bits for another order of chunks."""
-    random_numbers = np.random.default_rng(seed)
-    kind = spec.dtype.storage
-    arrays = [random_numbers.standard_normal(size).astype(kind) for size in spec.sizes[:2]]
-    result = np.full(spec.sizes[2], np.nan, kind)
-    compiled = Compiled(spec.contraction(), target)
-    compiled.run([*arrays, result])
-    lefts, rights = spec.batch + spec.rows + spec.depth, spec.batch + spec.columns + spec.depth
-    names = spec.batch + spec.rows + spec.columns
-    left = spec.view(arrays[0].astype(np.float64), lefts, 0)
-    right = spec.view(arrays[1].astype(np.float64), rights, 1)
-    text = f"{lefts},{rights}->{names}"
-    expected = np.einsum(text, left, right, optimize=True)
-    magnitude = np.einsum(text, abs(left), abs(right), optimize=True)
-    depth = np.prod([spec.extents[n] for n in spec.depth])
-    # A sum of n products errs by at most n eps times the sum of the magnitudes; as errors have
-    # random signs, by about sqrt(n) eps.
-    bound = (2 + depth**0.5) * np.finfo(kind).eps * magnitude
-    assert np.all(np.abs(spec.view(result, names, 2) - expected) <= bound)
-    assert np.isnan(result).sum() == result.size - expected.size  # nothing else was written
-    again = np.full_like(result, np.nan)
-    shuffled = random.Random(seed)
-    compiled.run([*arrays, again], lambda chunks: shuffled.sample(range(chunks), chunks))
-    assert again.tobytes() == result.tobytes()
-
-
-def matmul(
-    m: int, k: int, n: int, turn: str = "nn", batch: int = 1, dtype: DType = float32
-) -> Spec:
-    left = {"m": 1, "k": m} if turn[0] == "t" else {"m": k, "k": 1}
-    right = {"k": 1, "n": k} if turn[1] == "t" else {"k": n, "n": 1}
-    strides = (left | {"b": m * k}, right | {"b": k * n}, {"b": m * n, "m": n, "n": 1})
-    sizes = (batch * m * k, batch * k * n, batch * m * n)
-    extents = {"b": batch, "m": m, "n": n, "k": k}
-    return Spec("b", "m", "n", "k", extents, strides, sizes, dtype=dtype)
 
 
 @settings(max_examples=40, **SLOW)
@@ -188,6 +55,27 @@ def test_image_with_channels_last_meets_weights_with_channels_first(
     check(Spec("", "m", "n", "cp", extents, (left, right, {"m": columns, "n": 1}), sizes))
 
 
+@pytest.mark.parametrize("target", [None, *NARROW])
+@pytest.mark.parametrize(
+    ("channels", "places", "steps"), [(30, 144, (21,)), (19, 37, (1, 3, 7)), (16, 33, (2, 3, 5))]
+)
+def test_gradient_of_weights_with_channels_first_packs_several_panels_at_once(
+    channels: int, places: int, steps: tuple[int, ...], target: Target | None
+) -> None:
+    """The image's channels lie last: neither columns nor depth are contiguous in it."""
+    pixels = channels * places
+    extents = {"m": 70, "c": channels, "p": places, "b": 1, "k": 1, "l": 1}
+    extents |= dict(zip("lkb", reversed(steps), strict=False))
+    counts = {"l": 1, "k": extents["l"], "b": extents["l"] * extents["k"]}
+    count = counts["b"] * extents["b"]
+    left = {"m": 1} | {name: 70 * n for name, n in counts.items()}
+    right = {"p": channels, "c": 1} | {name: 2 * pixels * n for name, n in counts.items()}
+    out = {"b": 70 * pixels, "m": pixels, "c": places, "p": 1}
+    sizes = (70 * count, 2 * pixels * count, 70 * pixels * extents["b"])
+    spec = Spec("b", "m", "cp", "kl", extents, (left, right, out), sizes)
+    check(spec, target=target)
+
+
 @pytest.mark.parametrize("depth", [4099, 20001])
 def test_long_depth_is_summed_in_pieces(depth: int) -> None:
     spec = matmul(48, depth, 33, "tn")
@@ -203,6 +91,13 @@ def test_long_depth_over_far_rows_is_summed_in_blocks_without_packing(
     check(spec)
     phases = Compiled(spec.contraction()).emitted.phases
     assert not any(phase.symbol.endswith("_pack") for phase in phases)
+
+
+@pytest.mark.parametrize(("rows", "packs"), [(100, False), (600, True)])
+def test_far_rows_are_packed_where_they_are_read_often(rows: int, packs: bool) -> None:
+    spec = matmul(rows, 100, 784)
+    check(spec)
+    assert bool(Compiled(spec.contraction()).emitted.workspace) is packs
 
 
 def layout(
@@ -346,121 +241,7 @@ def test_result_with_channels_first_swaps_operands(image: Image) -> None:
     check(Spec(spec.batch, spec.rows, spec.columns, spec.depth, extents, strides, spec.sizes))
 
 
-# --- what follows the sum ----------------------------------------------------------------------
-
-
-@dataclass
-class Product:
-    """A matrix product with further buffers for what follows it."""
-
-    m: int
-    n: int
-    k: int
-    dtype: DType = float32
-
-    def __post_init__(self) -> None:
-        m, n, k, dtype = self.m, self.n, self.k, self.dtype
-        self.row, self.column, self.inner = Axis("m", m), Axis("n", n), Axis("k", k)
-        self.left, self.right = Buffer("left", dtype, m * k), Buffer("right", dtype, k * n)
-        self.out, self.other = Buffer("out", dtype, 3 * m * n), Buffer("other", dtype, m * n)
-        self.bias, self.flags = Buffer("bias", dtype, n), Buffer("flags", bool_, m * n)
-        self.short = Buffer("short", float16, m * n)
-        self.acc = Acc("sum", "add", dtype)
-
-    def at(self, row: int, column: int, offset: int = 0) -> Index:
-        return Index(((self.row, row), (self.column, column)), offset)
-
-    @property
-    def biased(self) -> Expr:
-        return call("add", Read(self.acc), Load(self.bias, (Index(((self.column, 1),)),)))
-
-    def contraction(self, *stores: Store) -> Contraction:
-        left = Load(self.left, (Index(((self.row, self.k), (self.inner, 1))),))
-        right = Load(self.right, (Index(((self.inner, self.n), (self.column, 1))),))
-        written = frozenset(store.buffer for store in stores)
-        buffers = (self.left, self.right, self.out, self.other, self.bias, self.flags, self.short)
-        groups = ((), (self.row,), (self.column,), (self.inner,))
-        return Contraction("p", buffers, *groups, left, right, self.acc, stores, written)
-
-
-def relu(p: Product) -> list[Store]:
-    value = call("maximum", p.biased, const(0, p.dtype))
-    return [Store(p.out, p.at(p.n, 1), value)]
-
-
-def residual_and_mask(p: Product) -> list[Store]:
-    value = call("add", p.biased, Load(p.other, (p.at(p.n, 1),)))
-    positive = call("less", const(0, p.dtype), value)
-    return [Store(p.out, p.at(p.n, 1), value), Store(p.flags, p.at(p.n, 1), positive)]
-
-
-def cropped(p: Product) -> list[Store]:
-    inside = (Within(p.at(1, 0, -2), p.m - 3), Within(p.at(0, 1, -1), p.n))
-    return [Store(p.out, p.at(p.n, 1), p.biased, inside)]
-
-
-def added(p: Product) -> list[Store]:
-    return [Store(p.out, p.at(p.n, 1), p.biased, adds=True)]
-
-
-def turned(p: Product) -> list[Store]:
-    return [Store(p.out, p.at(1, p.m), p.biased)]
-
-
-def shortened(p: Product) -> list[Store]:
-    value = p.biased if p.dtype is float32 else call("cast", p.biased, dtype=float32)
-    return [Store(p.short, p.at(p.n, 1), value)]
-
-
-def in_place(p: Product) -> list[Store]:
-    value = call("multiply", Load(p.other, (p.at(p.n, 1),)), Read(p.acc))
-    return [Store(p.other, p.at(p.n, 1), value)]
-
-
-def by_position(p: Product) -> list[Store]:
-    position = call("cast", Position(p.at(1, 3)), dtype=p.dtype)
-    return [Store(p.out, p.at(p.n, 1), call("add", Read(p.acc), position))]
-
-
-def shifted(p: Product) -> list[Store]:
-    inside = (Within(p.at(1, 0, -1), p.m), Within(p.at(0, 1, -1), p.n))
-    neighbour = Load(p.other, (p.at(p.n, 1, -p.n - 1),), inside)
-    return [Store(p.out, p.at(p.n, 1), call("add", Read(p.acc), neighbour))]
-
-
-def scattered(p: Product) -> list[Store]:
-    own = call("cast", Load(p.flags, (p.at(p.n, 1),)), dtype=int64)
-    return [Store(p.out, p.at(2 * p.n, 2), Read(p.acc), dynamic=own)]
-
-
-FOLLOWING = [
-    *(relu, residual_and_mask, cropped, added, turned),
-    *(shortened, in_place, by_position, shifted, scattered),
-]
-
-
-@pytest.mark.parametrize("dtype", [float32, float64], ids=["float32", "float64"])
-@pytest.mark.parametrize("sizes", [(33, 45, 17), (5, 100, 3), (64, 7, 5000), (1, 1, 1)], ids=str)
-@pytest.mark.parametrize("follow", FOLLOWING, ids=lambda f: f.__name__)
-def test_stores_agree_with_the_interpreter(
-    follow: Callable[[Product], list[Store]], sizes: tuple[int, int, int], dtype: DType
-) -> None:
-    product = Product(*sizes, dtype)
-    contraction = product.contraction(*follow(product))
-    chance = np.random.default_rng(0)
-    # Small whole numbers: sums are exact, so even signs of results must agree.
-    arrays = [
-        chance.integers(0 if b.dtype is bool_ else -3, 2, b.size)
-        .clip(-3, 1)
-        .astype(b.dtype.storage)
-        for b in contraction.buffers
-    ]
-    memory = {b: a.copy() for b, a in zip(contraction.buffers, arrays, strict=True)}
-    run_kernel(contraction, memory)
-    order = random.Random(0)
-    Compiled(contraction).run(arrays, lambda n: order.sample(range(n), n))
-    for buffer, array in zip(contraction.buffers, arrays, strict=True):
-        np.testing.assert_array_equal(array, memory[buffer], err_msg=buffer.name)
+# --- special cases -----------------------------------------------------------------------------
 
 
 def test_nan_and_inf_reach_only_their_rows_and_columns() -> None:
@@ -486,8 +267,9 @@ def test_whole_small_product_is_one_chunk() -> None:
     assert [n for _, n in Compiled(matmul(4, 16, 1).contraction()).phases][-1] == 1
 
 
-def test_dot_products_of_few_columns_need_no_workspace() -> None:
-    spec = matmul(100, 784, 10, "nt")
+@pytest.mark.parametrize("sizes", [(100, 784, 10), (256, 2048, 10)])
+def test_dot_products_of_few_columns_need_no_workspace(sizes: tuple[int, int, int]) -> None:
+    spec = matmul(*sizes, "nt")
     check(spec)
     assert Compiled(spec.contraction()).emitted.workspace == 0
 
@@ -495,11 +277,3 @@ def test_dot_products_of_few_columns_need_no_workspace() -> None:
 def test_convolution_of_each_channel_by_itself_is_left_to_loops() -> None:
     assert not supported(Image(2, 9, 9, 1, 1, (3, 3), 1, 1, 8).spec().contraction())
     assert supported(Image(2, 9, 9, 4, 4, (3, 3), 1, 1, 2).spec().contraction())
-
-
-def test_other_dtypes_are_refused_by_name() -> None:
-    product = Product(4, 4, 4, float16)
-    contraction = product.contraction(Store(product.out, product.at(4, 1), Read(product.acc)))
-    assert not supported(contraction)
-    with pytest.raises(StateError, match=r"contraction p: .*\n  hint: ask .*supported first"):
-        emit_contraction(Module(), contraction, "refused", host())

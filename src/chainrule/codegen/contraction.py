@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import product as combinations
 
+from chainrule.codegen.contraction_across import across_phase
 from chainrule.codegen.contraction_ahead import Ahead
 from chainrule.codegen.contraction_finish import Finish, Slots
 from chainrule.codegen.contraction_form import (
@@ -134,7 +135,9 @@ class _Emitter:
         if self.tiling.packing == "before":
             count = product(self.packed_batch) * self.tiling.columns.count
             grain = max(1, min(PACKED // self.panel, -(-count // 16)))
-            phases.append(self._pack_phase(f"{self.symbol}_pack", count, grain))
+            name = f"{self.symbol}_pack"
+            together = across_phase(self.module, self.form, self.tiling, name)
+            phases.append(together or self._pack_phase(name, count, grain))
             packed = count * self.panel
         chunks = 1
         for number in self.chunks:

@@ -300,6 +300,21 @@ def merged_depth(lines: Sequence[tuple[int, int, int]]) -> tuple[tuple[int, int,
     return tuple(joined)
 
 
+def across(form: Form, lanes: int) -> int | None:
+    """Return the number of a column axis that is contiguous where neither panels nor depth are.
+
+    Whole squares of columns by this axis can then be transposed, one line for each of several
+    panels. None if there is no such axis, or no need of one.
+    """
+
+    def contiguous(line: Line) -> bool:
+        return line.right == 1 and line.extent >= lanes
+
+    if lanes not in (2, 4, 8, 16) or form.columns[-1].right == 1 or contiguous(form.depth[-1]):
+        return None
+    return next((n for n, line in enumerate(form.columns[:-1]) if contiguous(line)), None)
+
+
 def panel_strides(extents: Sequence[int], width: int) -> list[int]:
     """Return how far a step of each depth axis moves in a packed panel."""
     strides = [width]

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from chainrule.codegen.contraction_form import Form, Line, product
+from chainrule.codegen.contraction_form import Form, Line, across, product
 from chainrule.codegen.target import Target
 
 # Multiply-adds of one lane in a microsecond; decides only how many chunks there are.
 PER_LANE = 2500
 # Microseconds: below SMALL a contraction is one chunk, else chunks take CHUNK or more.
-SMALL = 20
+SMALL = 8
 CHUNK = 10
 MOST_CHUNKS = 64
 # Bytes of a panel in one block of a long depth: a quarter of a second-level cache.
@@ -30,6 +30,13 @@ LONG = 2048
 # are, and need not be packed (measured: 128 and 256 are as good, from 1.5 to 8 KB apart).
 FAR_STEPS = 256
 FAR = 1024  # bytes
+# Packing them pays where so many tiles of rows read them (measured: with 4 to 20 tiles 4 to 20 %
+# slower than reading them in place, with 100 and more up to 17 % faster), or where there are many
+# steps, each in pages of its own.
+OFTEN = 32
+VERY_FAR = 8192  # bytes
+# With so many panels, chunks need not share out tiles of rows as well.
+ENOUGH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +150,11 @@ def tiling_of(form: Form, target: Target) -> Tiling:
     wanted = 1 if work < SMALL else min(MOST_CHUNKS, max(2, int(work / CHUNK)))
     block, pieces = _depth_blocks(form, rows, columns, wanted)
     packs, dots = _packs(form, rows), False
-    if pieces == 1 or min(product(form.rows), product(form.columns)) <= FEW:
-        other = _dot_tiles(form, lanes, target)
-        if other is not None and other[0] < time:
+    other = _dot_tiles(form, lanes, target)
+    if other is not None and other[0] < time:
+        tiles = other[1].count * other[2].count
+        few = min(product(form.rows), product(form.columns)) <= FEW
+        if pieces == 1 or few or tiles >= wanted:
             _, rows, columns = other
             packs, dots = form.depth[-1].right != 1, True
             block, pieces = form.depth[0].extent, 1
@@ -160,6 +169,7 @@ def tiling_of(form: Form, target: Target) -> Tiling:
     packing = ""
     if packs:
         alone = row_grain == rows.count and column_grain < 4 * columns.count
+        alone = alone and (dots or across(form, lanes) is None)
         packing = "inside" if alone and pieces == 1 and block == form.depth[0].extent else "before"
     grains = (grain, row_grain, column_grain)
     return Tiling(rows, columns, lanes, *grains, pieces, block, dots, packing)
@@ -292,13 +302,15 @@ def _packs(form: Form, rows: RowTiles) -> bool:
     """Return whether the right operand is copied to panels."""
     if form.columns[-1].right != 1:
         return True
-    blocked = len(form.depth) == 1 and product(form.depth) >= LONG
-    return _is_far(form) and rows.count >= 4 and not blocked
+    depth = product(form.depth)
+    blocked = len(form.depth) == 1 and depth >= LONG
+    slow = _is_far(form, VERY_FAR) and depth > FAR_STEPS and rows.count >= 4
+    return (slow or (_is_far(form) and rows.count >= OFTEN)) and not blocked
 
 
-def _is_far(form: Form) -> bool:
+def _is_far(form: Form, limit: int = FAR) -> bool:
     """Return whether rows of the right operand fall into few sets of the cache, and many pages."""
-    return abs(form.depth[-1].right) * form.dtype.itemsize >= FAR
+    return abs(form.depth[-1].right) * form.dtype.itemsize >= limit
 
 
 def _split(
@@ -309,6 +321,9 @@ def _split(
         return 1, min(columns.count, wanted)  # each panel is packed where it is used
     if product(form.columns) >= product(form.rows):
         by_columns = min(columns.count, wanted)
-        return min(rows.count, -(-wanted // by_columns)), by_columns
+        by_rows = min(rows.count, -(-wanted // by_columns))
+        if rows.count < OFTEN and by_columns >= ENOUGH:
+            by_rows = min(by_rows, 2)  # each part of the rows reads the whole right operand
+        return by_rows, by_columns
     by_rows = min(rows.count, wanted)
     return by_rows, min(columns.count, -(-wanted // by_rows))

@@ -24,6 +24,12 @@ from chainrule.codegen.text import Function, Module
 UNROLLED = 24
 # A short innermost run is written out as a whole up to this many multiply-adds.
 WHOLE = 80
+# Rows of the right operand so many bytes apart are not guessed by the processor: each is asked for
+# a few steps before its turn (a tenth faster where it comes from memory, 1 % slower at most where
+# it lies in the cache). Not earlier: rows 4 KB apart share 8 lines of the first-level cache, and
+# would push each other out (6 and 16 steps: 5 to 20 % slower there, no faster elsewhere).
+APART = 768
+STEPS_AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,13 @@ class Micro:
     fma: bool
     lines: int = 0
     rate: int = 0
+
+    @property
+    def asks(self) -> bool:
+        """Whether rows of the right operand are asked for ahead of their turn."""
+        extent, _, stride = self.depth[-1]
+        apart = abs(stride) * (4 if self.kind == "float" else 8) >= APART
+        return apart and not self.padded and extent >= 8 * STEPS_AHEAD
 
     @property
     def vectors(self) -> int:
@@ -121,10 +134,11 @@ class _Tile:
         count = len(micro.rows) * micro.vectors
         self.sums = Variables([self.vector] * count, ["zeroinitializer"] * count)
         self.asked = Variables([], [])
-        if micro.lines:
+        if micro.lines or micro.asks:
             f.module.declare(
                 "llvm.prefetch.p0", "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)"
             )
+        if micro.lines:
             self.asked = Variables(["i64"], ["0"])
 
     def steps(self, left: str, right: str, count: int) -> None:
@@ -136,6 +150,9 @@ class _Tile:
             if micro.lines:
                 self._ask()
             base = shifted(f, right, micro.kind, step * right_stride)
+            for v in range(micro.vectors if micro.asks else 0):
+                later = STEPS_AHEAD * right_stride + v * micro.lanes
+                self._prefetch(shifted(f, base, micro.kind, later))
             columns = [self._right(base, v) for v in range(micro.vectors)]
             for r, row in enumerate(micro.rows):
                 element = self._broadcast(shifted(f, left, micro.kind, row + step * left_stride))
@@ -149,10 +166,14 @@ class _Tile:
         f, (number,) = self.f, self.asked.values
         for _ in range(self.micro.rate):
             line = f.value(f"load ptr, ptr {shifted(f, '%lines', 'ptr', number)}")
-            f.effect(f"call void @llvm.prefetch.p0(ptr {line}, i32 0, i32 3, i32 1)")
+            self._prefetch(line)
             following = f.value(f"add i64 {number}, 1")
             number = f.value(f"and i64 {following}, {self.micro.lines - 1}")
         self.asked.values = [number]
+
+    def _prefetch(self, line: str) -> None:
+        """Ask for a line of memory; addresses outside of what there is do no harm."""
+        self.f.effect(f"call void @llvm.prefetch.p0(ptr {line}, i32 0, i32 3, i32 1)")
 
     def _right(self, base: str, vector: int) -> str:
         micro = self.micro
