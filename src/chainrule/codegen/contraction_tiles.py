@@ -323,7 +323,9 @@ def _split(
         by_columns = min(columns.count, wanted)
         by_rows = min(rows.count, -(-wanted // by_columns))
         if rows.count < OFTEN and by_columns >= ENOUGH:
-            by_rows = min(by_rows, 2)  # each part of the rows reads the whole right operand
+            # Parts of the rows would each read the whole right operand; and lines of weights that
+            # two processors have read are slow to update afterwards.
+            by_rows = 1
         return by_rows, by_columns
     by_rows = min(rows.count, wanted)
     return by_rows, min(columns.count, -(-wanted // by_rows))
