@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from functools import lru_cache
 
 import pytest
 
 from chainrule.codegen import machine
+from chainrule.core.errors import StateError
+from chainrule.runtime import native
 from chainrule.runtime.assembler import Assembler
 
 
@@ -73,3 +76,19 @@ def test_an_error_of_the_caller_ends_the_thread_and_frees_llvm() -> None:
     thread.start()
     thread.join(timeout=5)
     assert taken == [True]
+
+
+def test_the_driver_is_made_beside_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    @lru_cache(maxsize=1)
+    def driver() -> None:
+        made.append(threading.current_thread().name)
+        raise StateError("no driver for this processor")
+
+    monkeypatch.setattr(native, "native", driver)
+    with native.begun():
+        pass
+    assert made == ["chainrule driver"]
+    with pytest.raises(StateError, match="no driver"):  # nobody misses why
+        native.native()

@@ -68,6 +68,10 @@ def conv2d(
 ) -> Tensor:
     """Return the convolution of images with a set of kernels.
 
+    Compiled, large ones whose kernels are 2 or 3 wide, or 2 or 3 strides, are made of transformed
+    tiles (Winograd 1980; Lavin & Gray 2016): equal but for rounding, and NaN where an
+    infinity takes part.
+
     Args:
         input: [N, C, H, W], or one image [C, H, W].
         weight: [O, C/groups, kernel height, kernel width].

@@ -40,6 +40,7 @@ from chainrule.ir.kernel import (
 from chainrule.runtime import cache, library
 from chainrule.runtime.commands import Code
 from chainrule.runtime.executable import Executable, Timing, fingerprints, load
+from chainrule.runtime.native import begun
 from chainrule.runtime.step import Native
 
 # Larger constants are the exception, and reading them would cost what planning costs.
@@ -78,8 +79,9 @@ def native_of(program: Program) -> Native:
         # Where memory is short, the plan made anew says which layers need it.
         with contextlib.suppress(OutOfMemoryError):
             return _Kept(program, Executable(*found))
-    plan = build(program)
-    names = fingerprints(plan)
+    with begun():
+        plan = build(program)
+        names = fingerprints(plan)
     executable = load(plan, names=names)
     packed = _packed(plan, names)
     if packed is not None:

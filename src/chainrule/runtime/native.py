@@ -8,8 +8,10 @@ The one idea: made once, when the first program is loaded.
 from __future__ import annotations
 
 import ctypes
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -83,6 +85,27 @@ def native() -> Native:
     addresses = machine.load(code, _SYMBOLS, "chainrule driver")
     method = _MethodDef(b"call", addresses["call"], _METH_O, b"Run the program on arrays.")
     return Native(addresses, _clock_rate(addresses["ticks"]), method)
+
+
+@contextmanager
+def begun() -> Iterator[None]:
+    """Make the driver while something else is done, since LLVM works without Python's lock."""
+
+    def make() -> None:
+        with suppress(Exception):  # whoever needs the driver meets the error again
+            native()
+
+    thread = threading.Thread(target=make, name="chainrule driver", daemon=True)
+    started = False
+    if not native.cache_info().currsize:
+        with suppress(RuntimeError):  # no more threads here
+            thread.start()
+            started = True
+    try:
+        yield
+    finally:
+        if started:
+            thread.join()
 
 
 def function_object(state: Words, owner: object) -> Callable[[list[Any]], int]:
