@@ -1,10 +1,11 @@
 """The process of one peer: does what the lines on its standard input say, one at a time.
 
-Usage: python -m benchmarks.child PEER WORKLOAD [gentle]
+Usage: python -m benchmarks.child PEER WORKLOAD [gentle | exact]
 
 Takes: commands as lines (first, losses N, go N, usage, quit). Gives: an answer in JSON each.
 The one idea: a peer that waits for a line burns nothing, so peers take turns undisturbed.
-With ``gentle`` the network learns so that losses can be compared, see `gentle`.
+With ``gentle`` the network learns so that losses can be compared, see `gentle`; with ``exact`` it
+does so in float64, which only PyTorch is asked for.
 """
 
 from __future__ import annotations
@@ -79,16 +80,18 @@ def serve(runner: Runner, imported: int, answers: Any) -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def begin(peer: Peer, workload: Workload, is_gentle: bool) -> tuple[Runner, int]:
+def begin(peer: Peer, workload: Workload, mode: str) -> tuple[Runner, int]:
     """Return a network that is ready to be trained, and the bytes in use before it was made."""
     module = importlib.import_module(f"benchmarks.peers.{peer.module}")
     if workload.case:
         case = importlib.import_module(f"benchmarks.cases.{workload.case}")
         imported = resident()
-        return case.build(peer.name, **({"pace": PACE} if is_gentle else {})), imported
+        return case.build(peer.name, **({"pace": PACE} if mode else {})), imported
     imported = resident()
-    runner = module.runner(workload, first_weights(workload), batch(workload), peer.compiled)
-    return runner, imported
+    weights, data = first_weights(workload), batch(workload)
+    if mode == "exact":
+        return module.exact_runner(workload, weights, data), imported
+    return module.runner(workload, weights, data, peer.compiled), imported
 
 
 def main() -> None:
@@ -97,10 +100,10 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     peer, workload = PEERS[sys.argv[1]], WORKLOADS[sys.argv[2]]
-    is_gentle = "gentle" in sys.argv[3:] and not workload.draws
-    if is_gentle and not workload.case:
+    mode = "" if workload.draws else "".join(sys.argv[3:4])
+    if mode and not workload.case:
         workload = gentle(workload)
-    runner, imported = begin(peer, workload, is_gentle)
+    runner, imported = begin(peer, workload, mode)
     print(json.dumps("ready"), file=answers, flush=True)
     serve(runner, imported, answers)
 

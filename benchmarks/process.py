@@ -45,13 +45,13 @@ class PeerProcess:
     """A running peer."""
 
     def __init__(
-        self, peer: Peer, workload: Workload, *, threads: int, cache: Path, gentle: bool = False
+        self, peer: Peer, workload: Workload, *, threads: int, cache: Path, mode: str = ""
     ) -> None:
         self.name = f"{peer.name} on {workload.name}"
         self.words = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed in `__exit__`
         command = [sys.executable, "-m", "benchmarks.child", peer.name, workload.name]
         self.process = subprocess.Popen(
-            command + ["gentle"] * gentle,
+            command + [mode] * bool(mode),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.words,

@@ -203,7 +203,7 @@ def _product(workload: str, launch: Launch, seconds: float, chunks: int) -> Prod
 def of_workload(workload: Workload, threads: int) -> list[Product]:
     """Return the products of a workload's step on so many threads."""
     chainrule.set_num_threads(threads)
-    runner, _ = child.begin(PEERS["chainrule"], workload, is_gentle=False)
+    runner, _ = child.begin(PEERS["chainrule"], workload, mode="")
     runner.step()
     start = time.perf_counter()
     runner.loss(runner.step())

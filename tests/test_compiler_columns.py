@@ -48,11 +48,16 @@ def test_sums_are_numpys_for_rows_of_any_length(width: int) -> None:
 
 
 @pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("dtype", ["float16", "float64", "int32", "uint8", "bool"])
-@pytest.mark.parametrize("name", ["sum", "amax", "amin", "prod", "any"])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        (name, dtype)
+        for name in ("sum", "amax", "amin", "prod", "any")
+        for dtype in ("float16", "float64", "int32", "uint8", "bool")
+        if dtype != "bool" or name not in ("amax", "amin")  # those are of numbers only
+    ],
+)
 def test_every_reduction_of_every_dtype_is_eagers(name: str, dtype: str) -> None:
-    if name in ("amax", "amin") and dtype == "bool":
-        pytest.skip("of numbers only")
     small = np.random.default_rng(1).integers(0, 3, (ROWS, WIDTH))
     x = chainrule.tensor((small // 2 + 1 if name == "prod" else small).astype(dtype))
 

@@ -31,6 +31,16 @@ def runner(
     return Steps(workload, model, data, compiled)
 
 
+def exact_runner(
+    workload: Workload, weights: dict[str, Array], data: tuple[Array, Array]
+) -> Runner:
+    """Return the same network in float64; what this process makes from now on is float64 too."""
+    torch.set_default_dtype(torch.float64)
+    wide = {k: v.astype("float64") if v.dtype.kind == "f" else v for k, v in weights.items()}
+    inputs, targets = (v.astype("float64") if v.dtype.kind == "f" else v for v in data)
+    return runner(workload, wide, (inputs, targets), compiled=False)
+
+
 class Steps:
     """Steps on one batch."""
 
