@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from chainrule.compiler.algebra_rules import rules_of
 from chainrule.compiler.program import Instruction, Program, Value
-from chainrule.compiler.rewriting import Made, Rewriter
+from chainrule.compiler.rewriting import Made, Rewriter, rewritten
 
 
 def simplify(program: Program) -> Program:
@@ -20,28 +20,11 @@ def simplify(program: Program) -> Program:
 
     Instructions that are no longer read stay behind, for `remove_dead`.
     """
-    rewriter = Rewriter(program)
-    same: dict[Value, Value] = {}
-    for given in program.instructions:
-        inputs = tuple([same.get(value, value) for value in given.inputs])
-        instruction = given if inputs == given.inputs else replace(given, inputs=inputs)
-        found = _rewrite(instruction, rewriter)
-        if isinstance(found, Value):
-            same[given.output] = found
-        else:
-            rewriter.append(found)
-    return replace(
-        program,
-        constants=rewriter.constants,
-        instructions=rewriter.instructions,
-        outputs=[same.get(value, value) for value in program.outputs],
-        assertions=[replace(a, ok=same.get(a.ok, a.ok)) for a in program.assertions],
-    )
+    return rewritten(program, _rewrite)
 
 
 def _rewrite(instruction: Instruction, rewriter: Rewriter) -> Instruction | Value:
     """Return the instruction after all rules, or the value that it turned out to equal."""
-    rewriter.at = instruction
     rules = rules_of(instruction.op)
     position = 0
     while position < len(rules):

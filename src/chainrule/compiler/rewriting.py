@@ -123,7 +123,7 @@ def rewritten(program: Program, change: Callable[[Instruction, Rewriter], Value 
     Args:
         program: The program.
         change: Gets an instruction whose inputs are rewritten; returns its result made in
-            another way, or None where it stays.
+            another way, another instruction with this result, or None where it stays.
     """
     rewriter = Rewriter(program)
     same: dict[Value, Value] = {}
@@ -132,10 +132,10 @@ def rewritten(program: Program, change: Callable[[Instruction, Rewriter], Value 
         at = given if inputs == given.inputs else replace(given, inputs=inputs)
         rewriter.at = at
         found = change(at, rewriter)
-        if found is None:
-            rewriter.append(at)
-        else:
+        if isinstance(found, Value):
             same[given.output] = found
+        else:
+            rewriter.append(at if found is None else found)
     return replace(
         program,
         constants=rewriter.constants,
