@@ -117,7 +117,9 @@ class Rewriter:
         return found == number and math.copysign(1, found) == math.copysign(1, number)
 
 
-def rewritten(program: Program, change: Callable[[Instruction, Rewriter], Value | None]) -> Program:
+def rewritten(
+    program: Program, change: Callable[[Instruction, Rewriter], Instruction | Value | None]
+) -> Program:
     """Return a program in which each instruction is what ``change`` makes of it.
 
     Args:
