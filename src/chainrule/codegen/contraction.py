@@ -24,7 +24,7 @@ from chainrule.codegen.contraction_form import (
     product,
     refusal,
 )
-from chainrule.codegen.contraction_pack import Panel, write_lines, write_pack
+from chainrule.codegen.contraction_pack import PACKED, Panel, write_lines, write_pack
 from chainrule.codegen.contraction_tiles import Tiling, tiling_of
 from chainrule.codegen.emitted import Emitted, Phase
 from chainrule.codegen.micro import Micro, micro_kernel
@@ -48,8 +48,6 @@ from chainrule.core.errors import StateError
 from chainrule.ir.kernel import Contraction
 
 PARAMS = ("ptr %args", "i64 %begin", "i64 %end")
-# Elements that one chunk of a packing phase copies, about.
-PACKED = 16384
 
 Number = str | int
 

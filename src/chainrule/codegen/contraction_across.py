@@ -12,7 +12,7 @@ from __future__ import annotations
 from math import prod
 
 from chainrule.codegen.contraction_form import Form, across, panel_strides, product
-from chainrule.codegen.contraction_pack import transposed
+from chainrule.codegen.contraction_pack import PACKED, transposed
 from chainrule.codegen.contraction_tiles import Tiling
 from chainrule.codegen.emitted import Phase
 from chainrule.codegen.micro_loops import (
@@ -32,9 +32,6 @@ from chainrule.codegen.micro_loops import (
     variants,
 )
 from chainrule.codegen.text import Function, Module
-
-# Elements that a chunk copies, about.
-COPIED = 16384
 
 
 def across_phase(module: Module, form: Form, tiling: Tiling, symbol: str) -> Phase | None:
@@ -86,7 +83,7 @@ class _Across:
         extents, moves, numbers = zip(*self.levels, strict=True)
         units = prod(extents) * first.extent
         copied = product(inner) * self.tiling.columns.width * self.line.extent
-        grain = max(1, min(COPIED // copied, -(-units // 16)))
+        grain = max(1, min(PACKED // copied, -(-units // 16)))
         f = Function(self.module, symbol, ("ptr %args", "i64 %begin", "i64 %end"))
         right = argument(f, form.right.number)
         workspace = argument(f, len(form.buffers))

@@ -26,6 +26,9 @@ from chainrule.codegen.micro_loops import (
 )
 from chainrule.codegen.text import Function, Module
 
+# Elements that one chunk of a packing phase copies, about.
+PACKED = 16384
+
 
 @dataclass(frozen=True, slots=True)
 class Panel:

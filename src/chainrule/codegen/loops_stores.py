@@ -25,7 +25,7 @@ from chainrule.codegen.loops_values import Values
 from chainrule.codegen.scalars import call_function
 from chainrule.codegen.storage import from_memory, to_memory
 from chainrule.core.dtype import int64
-from chainrule.ir.expr import Buffer, computed, walk
+from chainrule.ir.expr import Axis, Buffer, computed, walk
 from chainrule.ir.kernel import Store
 
 Write = Callable[[], None]
@@ -68,7 +68,7 @@ def _woven(context: Context, stores: Sequence[Store]) -> dict[int, list[int]]:
     """Return for stores that together fill memory the numbers of all of them, in its order."""
     if context.lane is None:
         return {}
-    groups: dict[object, dict[int, int]] = {}
+    groups: dict[tuple[Buffer, int, frozenset[tuple[Axis, int]]], dict[int, int]] = {}
     reads = {getattr(e, "source", None) for store in stores for e in walk(store.value)}
     for number, store in enumerate(stores):
         plain = not store.guards and store.dynamic is None and not store.adds
@@ -77,7 +77,7 @@ def _woven(context: Context, stores: Sequence[Store]) -> dict[int, list[int]]:
             key = (store.buffer, step, frozenset(store.index.terms))
             groups.setdefault(key, {}).setdefault(store.index.offset, number)
     found = {}
-    for (_, step, _), group in groups.items():  # type: ignore[misc]  # keys are what was put in
+    for (_, step, _), group in groups.items():
         if 2 <= step == len(group) <= STRANDS and max(group) - min(group) == step - 1:
             whole = [group[offset] for offset in sorted(group)]
             found.update(dict.fromkeys(whole, whole))

@@ -57,11 +57,9 @@ def block_of(form: Form, column: Axis, wanted: int) -> int:
 def by_rows(form: Form, column: Axis, unroll: int) -> tuple[Statement, ...]:
     """Return the loops over a block of columns; the form gets the buffers of the sums."""
     stage, place, (row,) = form.stages[0], index_of(column), form.inner
-    sums = {
-        s.acc: Load(Buffer(f"sum{n}", s.acc.dtype, column.extent), (place,))
-        for n, s in enumerate(stage.sums)
-    }
-    form.scratch.extend(load.source for load in sums.values())  # type: ignore[misc]
+    buffers = [Buffer(f"sum{n}", s.acc.dtype, column.extent) for n, s in enumerate(stage.sums)]
+    sums = {s.acc: Load(b, (place,)) for s, b in zip(stage.sums, buffers, strict=True)}
+    form.scratch.extend(buffers)
     first = [_stored(load, neutral(acc.fn, acc.dtype)) for acc, load in sums.items()]
     steps = [
         _stored(sums[s.acc], Call(s.acc.fn, (sums[s.acc], s.value), s.acc.dtype))

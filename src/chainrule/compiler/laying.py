@@ -46,7 +46,10 @@ class Laying:
             return False
         if not isinstance(node.formula, Definition):
             return False
-        return not is_view(node) or self._movable(node.loads[0].source)  # type: ignore[arg-type]
+        if not is_view(node):
+            return True
+        source = node.loads[0].source
+        return isinstance(source, Ref) and self._movable(source)
 
 
 def starts_of(node: Node) -> dict[Ref, tuple[int, ...]]:
@@ -57,11 +60,14 @@ def starts_of(node: Node) -> dict[Ref, tuple[int, ...]]:
     found: dict[Ref, tuple[int, ...]] = {}
     rest: Expr = formula.body
     while isinstance(rest, Call):
-        if rest.fn != "where" or not isinstance(rest.args[0], Inside):
+        if rest.fn != "where":
             return {}
-        inside, load, rest = rest.args
-        if not isinstance(load, Load) or inside.bounds != load.guards:  # type: ignore[union-attr]
+        inside, load, other = rest.args
+        if not isinstance(inside, Inside) or not isinstance(load, Load):
             return {}
+        if inside.bounds != load.guards:
+            return {}
+        rest = other
         if not _adds(found, load, formula):
             return {}
     if not isinstance(rest, Load) or not _adds(found, rest, formula):
